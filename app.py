@@ -1,0 +1,218 @@
+"""The composition root: create_app puts settings, store, blueprints, headers and error pages together."""
+
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, current_app, g, redirect, render_template, request, url_for
+from flask.signals import appcontext_pushed
+from flask.typing import ResponseReturnValue
+from flask_login import LoginManager
+from flask_wtf.csrf import CSRFError, CSRFProtect
+from peewee import InterfaceError, OperationalError
+from playhouse.pool import MaxConnectionsExceeded
+from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import settings
+import store
+from authn.passwords import Hasher
+from authn.sealing import Keyring, Unreadable
+from blueprints import account, cli, demo, enrollment, login, recovery, signin, words
+from models import Event, Kind, Paused, Superseded
+from models import Setting as Switch
+
+BODY_LIMIT_BYTES = 64 * 1024
+RETRY_SECONDS = 30
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """The app. `config` wins over FLASK_ variables; ConfigurationError when a setting is wrong."""
+    app = Flask(__name__)
+    app.config.update(settings.load(config or {}, Path(app.instance_path)))
+    _configure(app)
+    _open_store(app)
+    _log_to_stderr()
+
+    app.before_request(_refuse_foreign_requests)
+    CSRFProtect(app)
+    app.before_request(signin.gate)
+    app.after_request(_add_headers)
+    manager = LoginManager(app)
+    manager.session_protection = None  # it would write a hash of address and browser into the cookie
+    manager.request_loader(signin.load_user)
+
+    for blueprint in (login.bp, enrollment.bp, recovery.bp, account.bp):
+        app.register_blueprint(blueprint)
+    if app.config["DEMO"]:
+        app.register_blueprint(demo.bp)
+    for group in (cli.db, cli.users, cli.codes, demo.commands):
+        app.cli.add_command(group)
+    app.add_url_rule("/healthz", "healthz", signin.public(_healthz))
+
+    app.context_processor(words.for_templates)
+    for filter_ in (words.day, words.moment, words.iso, words.stamp):
+        app.add_template_filter(filter_)
+    _register_error_pages(app)
+    return app
+
+
+def _configure(app: Flask) -> None:
+    """What follows from the settings for Flask and its extensions."""
+    secure = app.config["SITE_URL"].startswith("https:")
+    prefix = "__Host-" if secure else ""
+    app.config.update(
+        SESSION_COOKIE_NAME=f"{prefix}session",
+        KNOWN_BROWSER_COOKIE=f"{prefix}known-browser",
+        SESSION_COOKIE_SECURE=secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_PATH="/",
+        MAX_CONTENT_LENGTH=BODY_LIMIT_BYTES,
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session
+        WTF_CSRF_SSL_STRICT=False,  # _refuse_foreign_requests looks at more than the Referer
+    )
+    if app.config["TRUSTED_PROXIES"]:
+        hops = app.config["TRUSTED_PROXIES"]
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+
+
+def _open_store(app: Flask) -> None:
+    """Let the tables live in this app's own store while one of its contexts is open."""
+    config = app.config
+    own = store.Store(
+        store.connect_database(config["DATABASE_URL"]),
+        Keyring([config["SECRET_KEY"], *config["SECRET_KEY_FALLBACKS"]]),
+        Hasher(config["PASSWORD_HASH_COST"]),
+        store.Lifetimes(
+            sign_in=config["SIGN_IN_SECONDS"],
+            enrollment=config["ENROLLMENT_SECONDS"],
+            idle=config["SESSION_IDLE_SECONDS"],
+            overall=config["SESSION_LIFETIME_SECONDS"],
+        ),
+    )
+    app.extensions["store"] = own
+
+    def open_own(_app: Flask) -> None:
+        g.store = store.opened(own)
+        g.store.__enter__()
+
+    def close_own(_error: BaseException | None) -> None:
+        g.pop("store").__exit__(None, None, None)
+
+    appcontext_pushed.connect(open_own, app, weak=False)
+    app.teardown_appcontext(close_own)
+
+
+def _log_to_stderr() -> None:
+    log = logging.getLogger("sparekey")
+    log.setLevel(logging.INFO)
+    if not log.handlers:
+        log.addHandler(logging.StreamHandler(sys.stderr))
+
+
+def _refuse_foreign_requests() -> None:
+    """Before anything else: only this site's host names, and no form that another site has sent."""
+    if request.endpoint != "healthz" and not _is_ours(f"{request.scheme}://{request.host}"):
+        raise BadRequest
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        return
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+        raise CSRFError("Another site sent this.")
+    origin = request.headers.get("Origin")
+    if origin is not None and not (_is_ours(origin) and urlsplit(origin).netloc == request.host):
+        raise CSRFError("Another origin sent this.")
+
+
+def _is_ours(origin: str) -> bool:
+    """Whether the host is SITE_URL's, or on this machine any loopback name. The scheme is the proxy's affair."""
+    site, host = urlsplit(current_app.config["SITE_URL"]), urlsplit(origin)
+    if site.scheme == "https":
+        return bool(host.netloc == site.netloc)
+    return settings.is_loopback(host.hostname or "")
+
+
+def _add_headers(response: Response) -> Response:
+    response.headers.extend(HEADERS)
+    if request.endpoint != "static":
+        response.headers["Cache-Control"] = "no-store"
+    if current_app.config["SITE_URL"].startswith("https:"):
+        response.headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
+    return response
+
+
+def _healthz() -> ResponseReturnValue:
+    """Whether the database answers. Says no more than that to strangers."""
+    Switch.recovery_codes_on()
+    return Response("ok", mimetype="text/plain")
+
+
+def _register_error_pages(app: Flask) -> None:
+    app.register_error_handler(CSRFError, _stale_form)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Paused, _paused)
+    app.register_error_handler(Superseded, _superseded)
+    app.register_error_handler(Unreadable, _unreadable)
+    for unavailable in (OperationalError, InterfaceError, MaxConnectionsExceeded):
+        app.register_error_handler(unavailable, _database_unavailable)
+
+
+def _stale_form(error: CSRFError) -> ResponseReturnValue:
+    Event.record(Kind.REQUEST_REFUSED, signin.act(), signin.person(), str(error.description))
+    return render_template("errors/stale_form.html"), 400
+
+
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    """One page for every status; the answer keeps what the protocol asks for, as Allow with 405."""
+    if error.response is not None:
+        return error.response
+    answer = error.get_response()
+    context: dict[str, Any] = {"status": error.code}
+    if error.code == 500:
+        context["reference"] = token_hex(4)
+        current_app.logger.error("reference %s", context["reference"])
+    answer.set_data(render_template("errors/status.html", **context))
+    return answer
+
+
+def _paused(paused: Paused) -> ResponseReturnValue:
+    wait = paused.until - signin.now() if paused.until else 3600
+    Event.record(Kind.PAUSED, signin.act(), signin.person())
+    page = render_template("errors/paused.html", until=paused.until, wait=max(wait, 1))
+    return page, 429, {"Retry-After": str(max(wait, 1))}
+
+
+def _superseded(_: Superseded) -> ResponseReturnValue:
+    """The cookie is left alone: a faster request of the same browser has brought, or will bring, a new one."""
+    return redirect(url_for("login.password"), 303)
+
+
+def _unreadable(unreadable: Unreadable) -> ResponseReturnValue:
+    """Sealed under a key that is gone, or tampered with: end this sign-in, so that the next one makes it anew."""
+    sign_in = signin.current()
+    Event.record(Kind.UNREADABLE, signin.act(), signin.person(), str(unreadable))
+    if sign_in:
+        sign_in.end()
+    return redirect(url_for("login.password", notice="too-slow"), 303)
+
+
+def _database_unavailable(error: Exception) -> ResponseReturnValue:
+    current_app.logger.error("the database is not available: %s", error)
+    g.sign_in = None  # the page must not ask it again
+    return render_template("errors/status.html", status=503), 503, {"Retry-After": str(RETRY_SECONDS)}

@@ -1,0 +1,15 @@
+"""One spelling, one account: what counts as the same email address."""
+
+import re
+import unicodedata
+
+MAX_LENGTH = 254  # RFC 5321 4.5.3.1.3
+
+
+def fold(typed: str) -> str | None:
+    """The one spelling of this address (NFKC, case folded, no space around it); None when it is not an address.
+
+    A colon is refused: in the label that an authenticator app reads, it ends the site's name."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", typed).casefold()).strip()
+    looks_right = re.fullmatch(r"[^@\s:]+@[^@\s:]+", folded) and folded.isprintable()
+    return folded if looks_right and len(folded) <= MAX_LENGTH else None

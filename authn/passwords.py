@@ -1,0 +1,92 @@
+"""Passwords: how they are hashed, checked at an equal price, and which ones are refused when chosen."""
+
+import re
+import secrets
+import string
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from passlib.context import CryptContext
+from passlib.utils.binary import ab64_encode
+
+MAX_LENGTH = 4096  # passlib's own; more is refused like any wrong password
+_TAIL = re.compile(r"[0-9!.?]{0,4}$")
+
+
+class Refused(ValueError):
+    """The password may not be chosen; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """argon2id's price. The default is RFC 9106's second choice, and passlib's own."""
+
+    memory_kib: int = 65536
+    rounds: int = 3
+    parallelism: int = 4
+
+
+class Hasher:
+    """Hashes with argon2id at one cost. Passwords are brought to NFC first and otherwise taken as they are."""
+
+    def __init__(self, cost: Cost) -> None:
+        self._context = CryptContext(
+            ["argon2"],
+            argon2__type="ID",
+            argon2__memory_cost=cost.memory_kib,
+            argon2__time_cost=cost.rounds,
+            argon2__parallelism=cost.parallelism,
+        )
+        salt, tag = (ab64_encode(secrets.token_bytes(size)).decode() for size in (16, 32))
+        self._nobody = f"$argon2id$v=19$m={cost.memory_kib},t={cost.rounds},p={cost.parallelism}${salt}${tag}"
+
+    def hash(self, password: str) -> str:
+        return str(self._context.hash(_normalized(password)))
+
+    def verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
+        """Whether it is the password, and a new hash to store where the cost has changed since.
+
+        Nobody's password (None) and one that is too long cost what a wrong one costs."""
+        if len(password) > MAX_LENGTH:
+            password, stored = "", None
+        matches, renewed = self._context.verify_and_update(_normalized(password), stored or self._nobody)
+        return bool(matches), renewed
+
+
+def check_choice(password: str, min_length: int, names: Sequence[str]) -> None:
+    """Raise Refused unless the password may be chosen. `names` are words it must not consist of: the site's, the
+    person's. Compared is the whole password, never a part of it (NIST SP 800-63B-4 3.1.1.2)."""
+    length = len(_normalized(password))
+    if length < min_length:
+        raise Refused(f"Use at least {min_length} characters; that has {length}. A few unrelated words do well.")
+    if length > MAX_LENGTH:
+        raise Refused(f"Use at most {MAX_LENGTH:,} characters.")
+    folded = password.casefold()
+    for word in {folded, _TAIL.sub("", folded)}:
+        if _is_made_of(word, {name.casefold() for name in names if name}):
+            raise Refused("That's made of your own or this site's name. Use a few unrelated words instead.")
+        if _is_made_of(word, _common()):
+            raise Refused("Too many people use that one. Use a few unrelated words instead.")
+
+
+def _is_made_of(text: str, words: frozenset[str] | set[str]) -> bool:
+    """Whether the text is one of the words, one repeated, or two of them joined."""
+    period = (text + text).find(text, 1)  # the length of the shortest unit that repeats to the whole text
+    if text[:period] in words:
+        return True
+    return len(text) <= 64 and any(text[:i] in words and text[i:] in words for i in range(len(text)))
+
+
+@cache
+def _common() -> frozenset[str]:
+    """The 30,000 commonest leaked passwords, as zxcvbn ships them, and single characters, for those who hold down a
+    key. Loaded when somebody first chooses a password."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+    return frozenset(FREQUENCY_LISTS["passwords"]) | set(string.ascii_lowercase + string.digits)
+
+
+def _normalized(password: str) -> str:
+    return unicodedata.normalize("NFC", password)

@@ -1,0 +1,32 @@
+"""How long to wait after how many wrong tries. Where the counts live, and that a try is charged before it is compared,
+is decided in models."""
+
+from dataclasses import dataclass
+
+_FIRST_PAUSE_SECONDS = 30
+_LONGEST_PAUSE_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`free` failures without a pause; from then on a pause after each, doubling; at `stop` failures in a row nothing
+    is compared any more (NIST SP 800-63B-4 3.2.2 allows at most 100)."""
+
+    kind: str
+    free: int
+    stop: int | None = None
+
+    def pause_seconds(self, failures: int) -> int:
+        """How long nothing is compared after this many failures in a row."""
+        if failures < self.free:
+            return 0
+        doublings = min(failures - self.free, 30)
+        return min(_FIRST_PAUSE_SECONDS << doublings, _LONGEST_PAUSE_SECONDS)
+
+    def is_stopped(self, failures: int) -> bool:
+        return self.stop is not None and failures >= self.stop
+
+
+PASSWORD = Limit("password", free=5, stop=100)
+ONE_TIME_CODE = Limit("one-time code", free=5, stop=100)
+RECOVERY_CODE = Limit("recovery code", free=10)  # 115 bits cannot be guessed: the pause only keeps the log short

@@ -1,0 +1,56 @@
+"""Time-based one-time codes (RFC 6238: SHA-1, six digits, 30 s), as passlib computes them. Who may use one, and that
+it works once, is decided in models."""
+
+import re
+import secrets
+
+from passlib.exc import InvalidTokenError
+from passlib.totp import TOTP, group_string
+
+PERIOD_SECONDS = 30
+WINDOW_SECONDS = 30  # one step back for a slow typist, one ahead for a fast phone: three codes in a million match
+_SECRET_BYTES = 20  # RFC 4226, section 4, R6
+
+
+def new_secret() -> bytes:
+    return secrets.token_bytes(_SECRET_BYTES)
+
+
+def read(typed: str) -> str | None:
+    """The six digits that were meant, without spaces and dashes; None when they are not six digits."""
+    code = re.sub(r"[\s-]", "", typed)
+    return code if re.fullmatch("[0-9]{6}", code) else None
+
+
+def matching_step(secret: bytes, code: str, now: int) -> int | None:
+    """The 30-second step this code belongs to, from one before now to one after; None when it belongs to none."""
+    try:
+        return int(_totp(secret).match(code, time=now, window=WINDOW_SECONDS).counter)
+    except InvalidTokenError:
+        return None
+
+
+def code_at(secret: bytes, now: int) -> str:
+    return str(_totp(secret).generate(time=now).token)
+
+
+def setup_key(secret: bytes) -> str:
+    """The secret as a person types it into the app: base32 in groups of four."""
+    return str(group_string(_totp(secret).base32_key, sep=" "))
+
+
+def read_setup_key(typed: str) -> bytes | None:
+    """The secret behind a setup key, however it was spaced; None when it is not one."""
+    try:
+        return bytes(TOTP(key=typed, format="base32").key)
+    except (ValueError, TypeError):
+        return None
+
+
+def uri(secret: bytes, issuer: str, account: str) -> str:
+    """The otpauth URI behind the QR code."""
+    return str(_totp(secret).to_uri(label=account, issuer=issuer))
+
+
+def _totp(secret: bytes) -> TOTP:
+    return TOTP(key=secret, format="raw")

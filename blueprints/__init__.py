@@ -1,0 +1,1 @@
+"""The pages. A view is a form, one question to the model, and named outcomes."""

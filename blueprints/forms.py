@@ -1,0 +1,121 @@
+"""Every form: its fields, their labels and what shape they must have. No look-ups, no side effects."""
+
+from typing import Any
+
+from flask import current_app, render_template, request
+from flask_wtf import FlaskForm
+from wtforms import BooleanField, Field, HiddenField, PasswordField, StringField
+from wtforms.validators import AnyOf, InputRequired, ValidationError
+
+from authn import email_addresses, totp
+from models import Refusal
+
+_PLAIN = {"autocapitalize": "none", "spellcheck": "false"}
+
+
+def page(template: str, form: FlaskForm | None = None, status: int = 200, **context: Any) -> tuple[str, int]:
+    """The page; 422 when its form was rejected."""
+    rejected = form is not None and bool(form.errors)
+    return render_template(template, form=form, **context), 422 if rejected else status
+
+
+def reject(field: Field, message: str) -> None:
+    """Say at the field why what it holds was not taken."""
+    field.errors = [*field.errors, message]
+
+
+def _password(label: str, empty: str, autocomplete: str) -> PasswordField:
+    return PasswordField(
+        label, [InputRequired(empty)], render_kw={"autocomplete": autocomplete, "class": "password", **_PLAIN}
+    )
+
+
+class Form(FlaskForm):  # type: ignore[misc]
+    """Reads form fields alone: an uploaded file or a JSON body in place of text is a field left empty."""
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+        def wrap_formdata(self, form: FlaskForm, formdata: Any) -> Any:
+            return request.form if form.is_submitted() else None
+
+
+class SignInForm(Form):
+    email = StringField(
+        "Email address",
+        [InputRequired("Enter your email address")],
+        render_kw={"type": "email", "autocomplete": "username", "inputmode": "email", **_PLAIN},
+    )
+    password = _password("Password", "Enter your password", "current-password")
+    next = HiddenField()
+
+    def validate_email(self, field: Field) -> None:
+        if email_addresses.fold(field.data) is None:
+            raise ValidationError("Enter an email address in the form name@example.com")
+
+    @property
+    def address(self) -> str:
+        return email_addresses.fold(self.email.data) or ""
+
+
+class CodeForm(Form):
+    code = StringField(
+        "Six-digit code",
+        [InputRequired("Enter the six-digit code your app shows")],
+        render_kw={"inputmode": "numeric", "autocomplete": "one-time-code", "class": "code", **_PLAIN},
+    )
+
+    def refuse(self, refusal: Refusal, now: int) -> None:
+        """Say why the code was not taken. `now` is in seconds UTC."""
+        wait = totp.PERIOD_SECONDS - now % totp.PERIOD_SECONDS
+        site = current_app.config["SITE_NAME"]
+        messages = {
+            Refusal.NOT_A_CODE: "The code has six digits. Check it and try again.",
+            Refusal.WRONG: f"That code didn't match. Type the newest code your app shows for {site}.",
+            Refusal.USED: f"You've already used that code. Wait for the next one (about {wait} seconds).",
+        }
+        reject(self.code, messages[refusal])
+
+
+class VerifyForm(CodeForm):
+    password = _password("Password", "Enter your password", "current-password")
+
+    def refuse(self, refusal: Refusal, now: int) -> None:
+        if refusal is Refusal.OTHER_PASSWORD:
+            reject(self.password, "That password isn't right. Check it and try again.")
+        else:
+            super().refuse(refusal, now)
+
+
+class RecoveryCodeForm(Form):
+    recovery_code = StringField(
+        "Recovery code",
+        render_kw={
+            "autocomplete": "off",
+            "autocapitalize": "characters",
+            "spellcheck": "false",
+            "class": "recovery",
+            "required": True,
+        },
+    )
+
+
+class SavedForm(Form):
+    saved = BooleanField(
+        "I've saved my recovery code where I can reach it without my phone",
+        false_values=(False, "", "false", "no", "0"),
+        render_kw={"value": "yes", "required": True},
+    )
+    shown = HiddenField()  # which code the page showed
+
+
+class LostDeviceForm(Form):
+    still_have = StringField(validators=[AnyOf(["no", "yes", "later"])])  # each answer is a button
+
+
+class SetupKeyForm(Form):
+    key = StringField(
+        "Setup key", [InputRequired("Paste the setup key from the page")], render_kw={"autocomplete": "off", **_PLAIN}
+    )
+
+
+class ButtonForm(Form):
+    """A button and nothing to fill in."""

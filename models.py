@@ -1,0 +1,948 @@
+"""The tables and the atomic verbs on them; the only module that writes. Knows no Flask: a verb is given the Act it
+belongs to, and finds its database and keys in the Store that is open."""
+
+import json
+import logging
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, StrEnum, auto
+from hashlib import sha256
+from typing import Any
+
+from peewee import (
+    JOIN,
+    AutoField,
+    BigIntegerField,
+    BlobField,
+    BooleanField,
+    CharField,
+    ForeignKeyField,
+    IntegerField,
+    IntegrityError,
+    Model,
+    TextField,
+    fn,
+)
+
+from authn import recovery_codes, totp
+from authn.recovery_codes import Slip
+from authn.sealing import Unreadable
+from authn.throttle import ONE_TIME_CODE, PASSWORD, RECOVERY_CODE, Limit
+from store import OpenDatabase, store
+
+log = logging.getLogger("sparekey.events")
+
+_DAY_SECONDS = 86400
+_IDLE_THROTTLE_SECONDS = 30 * _DAY_SECONDS
+_AUTHENTICATOR_SECRET, _RECOVERY_CODE = "authenticator secret", "recovery code"  # what sealed values are bound to
+
+
+# Shared pieces --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Act:
+    """When, from where and by whom something is asked."""
+
+    now: int  # seconds UTC
+    remote_addr: str = ""
+    user_agent: str = ""
+    by: str = ""  # who acts, when it is not the person: an admin's address, "the command line"
+    known_browser: str = ""  # the id of a browser that this account has finished a sign-in with
+
+
+class Superseded(Exception):
+    """Another request has moved this sign-in on, or ended it, since this one began. Nothing was changed."""
+
+
+class Paused(Exception):
+    """Nothing is compared until `until` (seconds UTC); None: not until an admin acts or the secret is replaced."""
+
+    def __init__(self, until: int | None) -> None:
+        super().__init__(until)
+        self.until = until
+
+
+class Step(StrEnum):
+    """What is due before a session is signed in. A session at no step is."""
+
+    CHALLENGE = "challenge"
+    ENROLL = "enroll"
+    SAVE_CODE = "save_code"
+    LOST_DEVICE = "lost_device"
+
+
+class Factor(StrEnum):
+    """What stood in as second factor."""
+
+    TOTP = "totp"
+    RECOVERY = "recovery"
+
+
+class Kind(StrEnum):
+    """What an event tells."""
+
+    USER_CREATED = "user_created"
+    PASSWORD_RIGHT = "password_right"  # noqa: S105 - no secret: what an event is called
+    PASSWORD_WRONG = "password_wrong"  # noqa: S105
+    CODE_WRONG = "code_wrong"
+    CODE_REPLAYED = "code_replayed"
+    SIGNED_IN = "signed_in"
+    SIGNED_OUT = "signed_out"
+    STEPPED_UP = "stepped_up"
+    PAUSED = "paused"
+    ENROLLMENT_STARTED = "enrollment_started"
+    ENROLLMENT_CODE_WRONG = "enrollment_code_wrong"
+    AUTHENTICATOR_ADDED = "authenticator_added"
+    AUTHENTICATOR_REPLACED = "authenticator_replaced"
+    DEVICE_KEPT = "device_kept"
+    DEVICE_MISSING = "device_missing"
+    RECOVERY_CODE_MADE = "recovery_code_made"
+    RECOVERY_CODE_SAVED = "recovery_code_saved"
+    RECOVERY_CODE_CLAIMED = "recovery_code_claimed"
+    RECOVERY_CODE_WRONG = "recovery_code_wrong"
+    RECOVERY_CODE_OLD = "recovery_code_old"
+    RECOVERY_CODE_BUSY = "recovery_code_busy"
+    RECOVERY_CODE_WHILE_OFF = "recovery_code_while_off"
+    RECOVERY_CODE_SPENT = "recovery_code_spent"
+    RECOVERY_CODES_ENABLED = "recovery_codes_enabled"
+    RECOVERY_CODES_DISABLED = "recovery_codes_disabled"
+    UNREADABLE = "unreadable"
+    REQUEST_REFUSED = "request_refused"
+
+
+class Table(Model):
+    class Meta:
+        database = OpenDatabase()
+        legacy_table_names = False
+
+
+def _digest(token: str) -> str:
+    return sha256(token.encode()).hexdigest()
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(32)  # 256 bits
+
+
+# People ---------------------------------------------------------------------------------------------------------------
+
+
+class User(Table):
+    id = AutoField()
+    email = CharField(unique=True)  # folded
+    password_hash = CharField(null=True)  # null until the person has chosen one
+    is_admin = BooleanField(default=False)
+    is_active = BooleanField(default=True)
+    created_at = BigIntegerField()
+    password_changed_at = BigIntegerField(null=True)
+
+    is_authenticated = True  # the three names that Flask-Login asks for
+    is_anonymous = False
+
+    def get_id(self) -> str:
+        return str(self.id)
+
+    @classmethod
+    def add(cls, email: str, password: str, act: Act, *, is_admin: bool = False) -> "User | None":
+        """A new person, whose address is folded and whose password has been checked; None when the address is taken."""
+        password_hash = store().hasher.hash(password)
+        try:
+            with store().database.atomic():
+                user = cls.create(
+                    email=email,
+                    password_hash=password_hash,
+                    password_changed_at=act.now,
+                    is_admin=is_admin,
+                    created_at=act.now,
+                )
+                Event.record(Kind.USER_CREATED, act, user)
+        except IntegrityError:
+            return None
+        return user
+
+    @classmethod
+    def remove(cls, emails: tuple[str, ...]) -> None:
+        """Delete people and all that is theirs but the events, which then name nobody."""
+        for email in emails:
+            Throttle.forget((PASSWORD, ONE_TIME_CODE, RECOVERY_CODE), email)
+        cls.delete().where(cls.email.in_(emails)).execute()
+
+    @classmethod
+    def overview(cls) -> "list[dict[str, Any]]":
+        """Everybody by address: email, admin, active, enrolled, recovery_code_saved."""
+        saved = RecoveryCode.select().where(RecoveryCode.user == cls.id, _live & _saved)
+        people = (
+            cls.select(
+                cls.email,
+                cls.is_admin.alias("admin"),
+                cls.is_active.alias("active"),
+                TotpAuthenticator.id.is_null(False).alias("enrolled"),
+                fn.EXISTS(saved).alias("recovery_code_saved"),
+            )
+            .join(TotpAuthenticator, JOIN.LEFT_OUTER)
+            .order_by(cls.email)
+        )
+        return [
+            {
+                "email": row["email"],
+                **{key: bool(row[key]) for key in ("admin", "active", "enrolled", "recovery_code_saved")},
+            }
+            for row in people.dicts().iterator()
+        ]
+
+    @classmethod
+    def with_password(cls, email: str, password: str, act: Act) -> "User | None":
+        """The active person with this address and password, after charging a try; Paused when none may be made.
+
+        Unknown, wrong and inactive cost the same: one charge, one look-up, one hash."""
+        charge = Throttle.charge(PASSWORD, email, act)
+        user = cls.get_or_none(cls.email == email)
+        stored = user.password_hash if user and user.is_active else None
+        matches, renewed = store().hasher.verify(password, stored)
+        if not (matches and user):
+            Event.record(Kind.PASSWORD_WRONG, act, user)
+            return None
+        with store().database.atomic():
+            charge.take_back()
+            if renewed:
+                cls.update(password_hash=renewed).where(cls.id == user.id, cls.password_hash == stored).execute()
+            Event.record(Kind.PASSWORD_RIGHT, act, user)
+        return user
+
+    def enroll(self, act: Act, recovery_code: str | None = None) -> None:
+        """Give a new person an authenticator app and a saved recovery code, as if set up long ago."""
+        TotpAuthenticator.create(
+            user=self,
+            sealed_secret=store().keyring.seal(totp.new_secret(), _AUTHENTICATOR_SECRET, self.id),
+            last_step=0,
+            created_at=act.now,
+            last_used_at=act.now,
+        )
+        if recovery_code:
+            digest = recovery_codes.digest(recovery_codes.read(recovery_code), self.id)
+            RecoveryCode.create(user=self, digest=digest, created_at=act.now, saved_at=act.now)
+
+    def has_saved_code(self) -> bool:
+        return bool(RecoveryCode.live(self).where(_saved).exists())
+
+    def is_waiting_for_a_device(self) -> bool:
+        """Whether the last answer to "do you still have your app?" was "not yet", and no new app was set up since."""
+        answers = (Kind.DEVICE_MISSING, Kind.DEVICE_KEPT, Kind.AUTHENTICATOR_REPLACED, Kind.AUTHENTICATOR_ADDED)
+        given = Event.select(Event.kind).where(Event.user == self, Event.kind.in_(answers))
+        last = given.order_by(Event.id.desc()).first()
+        return last is not None and last.kind == Kind.DEVICE_MISSING
+
+
+def _lock(user: User) -> None:
+    """Let the transaction that follows be the only one about this person. SQLite has one writer anyway."""
+    User.update(id=User.id).where(User.id == user.id).execute()
+
+
+# Sessions -------------------------------------------------------------------------------------------------------------
+
+
+class Session(Table):
+    """A sign-in, from the right password to signing out. Its cookie holds a token; the row only the token's digest."""
+
+    id = AutoField()
+    token_digest = CharField(max_length=64, unique=True)
+    user = ForeignKeyField(User, on_delete="CASCADE")
+    step = CharField(max_length=16, null=True)  # the Step that is due; null when signed in
+    step_at = BigIntegerField()
+    second_factor = CharField(max_length=16, null=True)
+    created_at = BigIntegerField()
+    last_seen_at = BigIntegerField()
+    verified_at = BigIntegerField(null=True)  # when password and six-digit code were last both given
+    remote_addr = CharField(max_length=45)
+    user_agent = TextField()
+    next_path = TextField()
+
+    @classmethod
+    def start(cls, user: User, next_path: str, act: Act) -> str:
+        """Begin a sign-in for the person whose password was right; the token for the cookie."""
+        token = _new_token()
+        with store().database.atomic():
+            _sweep(act.now)
+            enrolled = TotpAuthenticator.select().where(TotpAuthenticator.user == user).exists()
+            cls.create(
+                token_digest=_digest(token),
+                user=user,
+                step=Step.CHALLENGE if enrolled else Step.ENROLL,
+                step_at=act.now,
+                created_at=act.now,
+                last_seen_at=act.now,
+                remote_addr=act.remote_addr,
+                user_agent=act.user_agent,
+                next_path=next_path,
+            )
+        return token
+
+    @classmethod
+    def find(cls, token: str) -> "Session | None":
+        """The session of an active person that this token belongs to, expired or not, in one statement."""
+        sessions = cls.select(cls, User).join(User)
+        found: Session | None = sessions.where(cls.token_digest == _digest(token), User.is_active).first()
+        return found
+
+    @property
+    def is_signed_in(self) -> bool:
+        return self.step is None and self.second_factor is not None
+
+    @property
+    def expires_at(self) -> int:
+        limits = store().lifetimes
+        if self.is_signed_in:
+            return min(self.last_seen_at + limits.idle, self.created_at + limits.overall)
+        long_step = self.step in (Step.ENROLL, Step.SAVE_CODE)
+        return int(self.step_at) + (limits.enrollment if long_step else limits.sign_in)
+
+    def touch(self, now: int) -> None:
+        """Note that the person is active; written at most once a minute."""
+        if now - self.last_seen_at >= 60:
+            Session.update(last_seen_at=now).where(Session.id == self.id).execute()
+
+    def end(self, act: Act | None = None) -> None:
+        """Delete the session: a copied cookie is dead, and a recovery code it claimed is free again."""
+        with store().database.atomic():
+            if Session.delete().where(Session.id == self.id).execute() and act:
+                Event.record(Kind.SIGNED_OUT, act, self.user)
+
+    def end_others(self, *, unfinished_only: bool = False) -> int:
+        """Delete the person's other sessions; how many."""
+        others = (Session.user == self.user) & (Session.id != self.id)
+        if unfinished_only:
+            others &= Session.step.is_null(False)
+        return int(Session.delete().where(others).execute())
+
+    def pass_challenge(self, code: str, act: Act, *, codes_on: bool) -> "str | Refusal":
+        """Accept a six-digit code as the second factor and go on; the new token, or why not."""
+        tried = TotpAuthenticator.try_code(self.user, code, act)
+        if isinstance(tried, Refusal):
+            return tried
+        with store().database.atomic():
+            if not tried.accept(act):
+                self._still_as_found()
+                return Refusal.USED
+            if codes_on and not self.user.has_saved_code():
+                RecoveryCode.offer(self.user, act)
+                return self._move_on(Step.SAVE_CODE, act, second_factor=Factor.TOTP)
+            return self._finish(act, second_factor=Factor.TOTP)
+
+    def step_up(self, password: str, code: str, act: Act) -> "str | Refusal":
+        """Take password and six-digit code again; the new token, or why not. A recovery code does not do."""
+        if User.with_password(self.user.email, password, act) is None:
+            return Refusal.OTHER_PASSWORD
+        tried = TotpAuthenticator.try_code(self.user, code, act)
+        if isinstance(tried, Refusal):
+            return tried
+        with store().database.atomic():
+            if not tried.accept(act):
+                self._still_as_found()
+                return Refusal.USED
+            Throttle.clear((PASSWORD, ONE_TIME_CODE), self.user.email, act)
+            Event.record(Kind.STEPPED_UP, act, self.user)
+            return self._move_on(None, act, verified_at=act.now)
+
+    def save_code(self, shown: str, act: Act) -> str | None:
+        """Confirm that the code that was shown (its digest) is saved, and do what waited for it: complete the
+        enrollment, or spend the recovery code this sign-in claimed. The new token; None when another code is it now."""
+        with store().database.atomic():
+            _lock(self.user)
+            pending = self.pending_code()
+            if pending is None or pending.digest != shown:
+                self._still_as_found()
+                return None
+            if pending.enrollment:
+                return pending.enrollment.complete(self, act, pending)
+            recovering = self.step == Step.SAVE_CODE and self.second_factor == Factor.RECOVERY
+            if recovering and not RecoveryCode.spend(self, act):
+                raise Superseded
+            RecoveryCode.confirm(self.user, pending.digest, act)
+            self.end_others(unfinished_only=True)
+            if recovering:
+                return self._move_on(Step.LOST_DEVICE, act)
+            return self._finish(act) if self.step else self._move_on(None, act)
+
+    def can_go_without_code(self) -> bool:
+        """Whether something waits for a code to be saved that can be finished without one: not a recovery sign-in."""
+        if self.step == Step.SAVE_CODE:
+            return self.second_factor != Factor.RECOVERY
+        return self.step is None and self._confirmed_enrollment() is not None
+
+    def go_without_code(self, act: Act) -> str:
+        """Finish what waits for a code to be saved, now that codes are off; the new token."""
+        with store().database.atomic():
+            _lock(self.user)
+            enrollment = self._confirmed_enrollment()
+            return enrollment.complete(self, act) if enrollment else self._finish(act)
+
+    def answer_lost_device(self, act: Act, *, kept: bool) -> str:
+        """Sign in after a recovery code without setting up a new app now; the new token."""
+        with store().database.atomic():
+            Event.record(Kind.DEVICE_KEPT if kept else Kind.DEVICE_MISSING, act, self.user)
+            return self._finish(act)
+
+    def pending_code(self) -> "PendingCode | None":
+        """The code this session is to save: its enrollment's, or else the person's unsaved one."""
+        enrollment = self._confirmed_enrollment()
+        if enrollment and enrollment.sealed_code:
+            return PendingCode.open(enrollment.sealed_code, enrollment.confirmed_at, self.user, enrollment)
+        unsaved = RecoveryCode.live(self.user).where(~_saved).first()
+        return PendingCode.open(unsaved.sealed_code, unsaved.created_at, self.user) if unsaved else None
+
+    def _confirmed_enrollment(self) -> "Enrollment | None":
+        return Enrollment.get_or_none(Enrollment.session == self, Enrollment.confirmed_step.is_null(False))
+
+    def _still_as_found(self) -> None:
+        """Raise Superseded when this session has a new token, or is gone, since it was read."""
+        if not Session.select().where(self._as_found()).exists():
+            raise Superseded
+
+    def _as_found(self) -> Any:
+        return (Session.id == self.id) & (Session.token_digest == self.token_digest)
+
+    def _move_on(self, step: Step | None, act: Act, **changes: Any) -> str:
+        """Go to the step under a new token; the old one is dead. Superseded when another request was first."""
+        token = _new_token()
+        if step is not None:
+            changes["step_at"] = act.now
+        moved = (
+            Session.update(token_digest=_digest(token), step=step, last_seen_at=act.now, **changes)
+            .where(self._as_found())
+            .execute()
+        )
+        if not moved:
+            raise Superseded
+        return token
+
+    def _finish(self, act: Act, **changes: Any) -> str:
+        """Sign in: every step is done. Clears the counts of what was used; a sign-in by app is a step-up as well."""
+        factor = changes.get("second_factor", self.second_factor)
+        if factor == Factor.TOTP:
+            changes["verified_at"] = act.now
+        used = ONE_TIME_CODE if factor == Factor.TOTP else RECOVERY_CODE
+        Throttle.clear((PASSWORD, used), self.user.email, act)
+        Event.record(Kind.SIGNED_IN, act, self.user, factor or "")
+        return self._move_on(None, act, **changes)
+
+
+class Refusal(Enum):
+    """Why a six-digit code or a password was not taken."""
+
+    NOT_A_CODE = auto()  # not six digits, and not a try
+    WRONG = auto()
+    USED = auto()
+    OTHER_PASSWORD = auto()
+
+
+def _sweep(now: int) -> None:
+    """Delete what has expired. Counts of six-digit and recovery codes stay: only people past a password have them."""
+    limits = store().lifetimes
+    unfinished = Session.step.is_null(False) & (Session.step_at < now - max(limits.sign_in, limits.enrollment))
+    idle = Session.step.is_null() & (Session.last_seen_at < now - limits.idle)
+    Session.delete().where(unfinished | idle | (Session.created_at < now - limits.overall)).execute()
+    stale = Throttle.updated_at < now - _IDLE_THROTTLE_SECONDS
+    Throttle.delete().where(Throttle.key.startswith(PASSWORD.kind), stale).execute()
+
+
+# The authenticator app ------------------------------------------------------------------------------------------------
+
+
+class TotpAuthenticator(Table):
+    id = AutoField()
+    user = ForeignKeyField(User, on_delete="CASCADE", unique=True)
+    sealed_secret = BlobField()
+    last_step = BigIntegerField()  # the newest 30-second step a code was accepted for, wherever it was typed
+    created_at = BigIntegerField()
+    last_used_at = BigIntegerField()
+
+    charge: "Charge"  # what try_code found, until accept
+    step: int
+
+    @classmethod
+    def try_code(cls, user: User, typed: str, act: Act) -> "TotpAuthenticator | Refusal":
+        """Charge a try, then compare; the authenticator that shows this code, to be asked to accept it. What is not six
+        digits is not a try. Paused when none may be made."""
+        Throttle.check(ONE_TIME_CODE, user.email, act)
+        code = totp.read(typed)
+        if code is None:
+            return Refusal.NOT_A_CODE
+        charge = Throttle.charge(ONE_TIME_CODE, user.email, act)
+        authenticator = cls.get_or_none(cls.user == user)
+        step = authenticator._matching_step(code, act) if authenticator else None
+        if authenticator is None or step is None:
+            Event.record(Kind.CODE_WRONG, act, user)
+            return Refusal.WRONG
+        authenticator.charge, authenticator.step = charge, step
+        return authenticator
+
+    def accept(self, act: Act) -> bool:
+        """Use the code up if it is newer than every one accepted before; say whether it was. One statement decides.
+
+        A used code keeps its charge: who types one may be reading over a shoulder."""
+        accepted = (
+            TotpAuthenticator.update(last_step=self.step, last_used_at=act.now)
+            .where(TotpAuthenticator.id == self.id, TotpAuthenticator.last_step < self.step)
+            .execute()
+        )
+        if accepted:
+            self.charge.take_back()
+        else:
+            Event.record(Kind.CODE_REPLAYED, act, self.user)
+        return bool(accepted)
+
+    @classmethod
+    def newest_secret(cls, email: str) -> bytes | None:
+        """The secret this person's app holds, also while it is being set up: for the demo's phone."""
+        user = User.get_or_none(User.email == email)
+        begun = Enrollment.select().join(Session).where(Session.user == user).order_by(Enrollment.id.desc()).first()
+        newest = begun or cls.get_or_none(cls.user == user)
+        return newest.secret() if user and newest else None
+
+    def secret(self) -> bytes:
+        return _unseal(self.sealed_secret, _AUTHENTICATOR_SECRET, self.user)
+
+    def _matching_step(self, code: str, act: Act) -> int | None:
+        """No code matches a secret that cannot be read: what was changed or lost lets nobody in."""
+        try:
+            return totp.matching_step(self.secret(), code, act.now)
+        except Unreadable:
+            Event.record(Kind.UNREADABLE, act, self.user, _AUTHENTICATOR_SECRET)
+            return None
+
+
+class Enrollment(Table):
+    """An authenticator app being set up. It belongs to the session that began it and changes nothing until complete."""
+
+    id = AutoField()
+    session = ForeignKeyField(Session, on_delete="CASCADE", unique=True)
+    sealed_secret = BlobField()
+    confirmed_step = BigIntegerField(null=True)  # the step of the code that proved the app
+    confirmed_at = BigIntegerField(null=True)
+    sealed_code = BlobField(null=True)  # the recovery code to be saved before this is complete
+    replaces = IntegerField(null=True)  # the id of the authenticator the person had at the start
+    started_at = BigIntegerField()
+
+    @classmethod
+    def of(cls, session: Session, act: Act) -> "Enrollment":
+        """The session's enrollment, begun if there is none or the last one ran out of time."""
+        enrollment = cls.open_in(session, act.now)
+        if enrollment:
+            return enrollment
+        with store().database.atomic():
+            _lock(session.user)
+            session._still_as_found()
+            enrollment = cls.open_in(session, act.now)  # another request may just have begun it
+            if enrollment:
+                return enrollment
+            cls.delete().where(cls.session == session).execute()
+            current = TotpAuthenticator.get_or_none(TotpAuthenticator.user == session.user)
+            Event.record(Kind.ENROLLMENT_STARTED, act, session.user)
+            Session.update(step_at=act.now).where(Session.id == session.id, Session.step == Step.LOST_DEVICE).execute()
+            return cls.create(
+                session=session,
+                sealed_secret=store().keyring.seal(totp.new_secret(), _AUTHENTICATOR_SECRET, session.user.id),
+                replaces=current and current.id,
+                started_at=act.now,
+            )
+
+    @classmethod
+    def open_in(cls, session: Session, now: int) -> "Enrollment | None":
+        since = now - store().lifetimes.enrollment
+        return cls.get_or_none(cls.session == session, cls.started_at > since)
+
+    def secret(self) -> bytes:
+        return _unseal(self.sealed_secret, _AUTHENTICATOR_SECRET, self.session.user)
+
+    def follows_an_abandoned_one(self) -> bool:
+        """Whether the person has begun before and not finished, so that the app may hold an entry that never worked."""
+        kinds = (Kind.ENROLLMENT_STARTED, Kind.AUTHENTICATOR_ADDED, Kind.AUTHENTICATOR_REPLACED)
+        events = Event.select(Event.kind).where(Event.user == self.session.user, Event.kind.in_(kinds))
+        last_two = [event.kind for event in events.order_by(Event.id.desc()).limit(2)]
+        return last_two == [Kind.ENROLLMENT_STARTED] * 2
+
+    def wrong_codes(self) -> int:
+        """How many codes were typed in vain since this began."""
+        here = (Event.user == self.session.user) & (Event.kind == Kind.ENROLLMENT_CODE_WRONG)
+        return int(Event.select().where(here, Event.at >= self.started_at).count())
+
+    def confirm(self, session: Session, typed: str, act: Act, *, codes_on: bool) -> "str | Refusal | None":
+        """Take the first code of the new app: prepare the recovery code where one is due (None), or else complete the
+        enrollment (the new token). The secret is on the person's screen, so tries are not charged."""
+        code = totp.read(typed)
+        if code is None:
+            return Refusal.NOT_A_CODE
+        step = totp.matching_step(self.secret(), code, act.now)
+        if step is None:
+            Event.record(Kind.ENROLLMENT_CODE_WRONG, act, session.user)
+            return Refusal.WRONG
+        with store().database.atomic():
+            _lock(session.user)
+            session._still_as_found()
+            self.confirmed_step, self.confirmed_at = step, act.now
+            code_is_due = codes_on and not session.user.has_saved_code()
+            if code_is_due and not self.sealed_code:
+                new_code = recovery_codes.generate().encode()
+                self.sealed_code = store().keyring.seal(new_code, _RECOVERY_CODE, session.user.id)
+            self.save()
+            if not code_is_due:
+                return self.complete(session, act)
+            if session.step:  # the token stays: a double click finds its session
+                Session.update(step=Step.SAVE_CODE, step_at=act.now).where(Session.id == session.id).execute()
+            return None
+
+    def complete(self, session: Session, act: Act, code: "PendingCode | None" = None) -> str:
+        """Switch the new app on and make its recovery code live, in the caller's transaction; the new token. Every
+        other session of the person ends. Superseded when the app it was to replace is not the one in use any more."""
+        user = session.user
+        current = TotpAuthenticator.get_or_none(TotpAuthenticator.user == user)
+        if (current and current.id) != self.replaces:
+            raise Superseded
+        TotpAuthenticator.delete().where(TotpAuthenticator.user == user).execute()
+        TotpAuthenticator.create(
+            user=user,
+            sealed_secret=self.sealed_secret,
+            last_step=self.confirmed_step,
+            created_at=act.now,
+            last_used_at=act.now,
+        )
+        Event.record(Kind.AUTHENTICATOR_REPLACED if current else Kind.AUTHENTICATOR_ADDED, act, user)
+        if code:
+            RecoveryCode.create(user=user, digest=code.digest, created_at=code.made_at)
+            RecoveryCode.confirm(user, code.digest, act)
+        Throttle.forget((ONE_TIME_CODE,), user.email)
+        session.end_others()
+        Enrollment.delete().where(Enrollment.id == self.id).execute()
+        if session.step is None:
+            return session._move_on(None, act)
+        return session._finish(act, second_factor=session.second_factor or Factor.TOTP)
+
+
+def _unseal(sealed: Any, purpose: str, user: User) -> bytes:
+    return store().keyring.unseal(bytes(sealed), purpose, user.id)
+
+
+# Recovery codes -------------------------------------------------------------------------------------------------------
+
+
+class Retirement(StrEnum):
+    """How a recovery code stopped working."""
+
+    SPENT = "spent"
+    REPLACED = "replaced"
+    RESET = "reset"
+
+
+@dataclass(frozen=True)
+class Old:
+    """The code was this person's and has been retired."""
+
+    at: int
+    how: Retirement
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Another browser is signing in with the code; it is free again at `until` unless that sign-in is finished."""
+
+    until: int
+
+
+@dataclass(frozen=True)
+class PendingCode:
+    """A code in plain, waiting to be saved, and the enrollment that waits for it, if one does."""
+
+    code: str
+    made_at: int
+    user: User
+    enrollment: Enrollment | None = None
+
+    @property
+    def digest(self) -> str:
+        return recovery_codes.digest(self.code, self.user.id)
+
+    @classmethod
+    def open(cls, sealed: Any, made_at: Any, user: User, enrollment: Enrollment | None = None) -> "PendingCode":
+        return cls(_unseal(sealed, _RECOVERY_CODE, user).decode(), made_at, user, enrollment)
+
+
+class RecoveryCode(Table):
+    """Live until retired; the row stays, so that an old code can be told from a wrong one."""
+
+    id = AutoField()
+    user = ForeignKeyField(User, on_delete="CASCADE")
+    digest = CharField(max_length=64, unique=True)
+    sealed_code = BlobField(null=True)  # until it is saved, so that the prompt can show it again
+    claimed_by = ForeignKeyField(Session, null=True, on_delete="SET NULL")
+    created_at = BigIntegerField()
+    saved_at = BigIntegerField(null=True)
+    retired_at = BigIntegerField(null=True)
+    retired_by = CharField(max_length=16, null=True)  # a Retirement
+
+    @classmethod
+    def live(cls, user: User) -> Any:
+        return cls.select().where(cls.user == user, cls.retired_at.is_null())
+
+    @classmethod
+    def issue(cls, user: User, act: Act) -> None:
+        """Make a code to be saved. It works at once; so does a saved one, until this one is confirmed as saved."""
+        code = recovery_codes.generate()
+        with store().database.atomic():
+            _lock(user)
+            cls._retire((cls.user == user) & cls.saved_at.is_null(), Retirement.REPLACED, act)
+            cls.create(
+                user=user,
+                digest=recovery_codes.digest(code, user.id),
+                sealed_code=store().keyring.seal(code.encode(), _RECOVERY_CODE, user.id),
+                created_at=act.now,
+            )
+            Event.record(Kind.RECOVERY_CODE_MADE, act, user)
+
+    @classmethod
+    def offer(cls, user: User, act: Act) -> None:
+        """Have an unsaved code ready: the one that was shown before, which may be on paper by now, or a new one."""
+        if not cls.live(user).where(cls.saved_at.is_null()).exists():
+            cls.issue(user, act)
+
+    @classmethod
+    def confirm(cls, user: User, digest: str, act: Act) -> None:
+        """Note that the person has this code: the plain text is erased and every other code retired."""
+        cls._retire((cls.user == user) & (cls.digest != digest), Retirement.REPLACED, act)
+        saved = {cls.saved_at: act.now, cls.sealed_code: None}
+        cls.update(saved).where(cls.digest == digest, cls.saved_at.is_null()).execute()
+        Event.record(Kind.RECOVERY_CODE_SAVED, act, user)
+
+    @classmethod
+    def claim(cls, session: Session, typed: str, act: Act) -> "Slip | Refusal | Old | Busy | None":
+        """Set the code aside for this unfinished sign-in, which goes on to save the replacement made here; None when
+        that is so. It is spent only when the replacement is saved, so a cut-off sign-in costs nothing. A typing slip is
+        not a try. Paused when no try may be made."""
+        Throttle.check(RECOVERY_CODE, session.user.email, act)
+        try:
+            digest = recovery_codes.digest(recovery_codes.read(typed), session.user.id)
+        except Slip as slip:
+            return slip
+        charge = Throttle.charge(RECOVERY_CODE, session.user.email, act)
+        with store().database.atomic():
+            _lock(session.user)
+            free = cls.claimed_by.is_null() | (cls.claimed_by == session) | cls.claimed_by.not_in(_claiming(act.now))
+            this_one = (cls.user == session.user) & (cls.digest == digest)
+            if cls.update(claimed_by=session).where(this_one, cls.retired_at.is_null(), free).execute():
+                charge.take_back()
+                cls._go_on_to_replace(session, digest, act)
+                return None
+        return cls._refusal(session.user, digest, act)
+
+    @classmethod
+    def spend(cls, session: Session, act: Act) -> bool:
+        """Use up the code that this sign-in claimed, if it still may; say whether it was."""
+        spent = cls._retire(cls.claimed_by == session, Retirement.SPENT, act)
+        if spent:
+            Event.record(Kind.RECOVERY_CODE_SPENT, act, session.user)
+        return bool(spent)
+
+    @classmethod
+    def _go_on_to_replace(cls, session: Session, digest: str, act: Act) -> None:
+        """Move the claiming session to the prompt, once however often the code is sent; its token stays."""
+        moved = (
+            Session.update(step=Step.SAVE_CODE, step_at=act.now, second_factor=Factor.RECOVERY)
+            .where(session._as_found(), Session.step == Step.CHALLENGE)
+            .execute()
+        )
+        if not moved:
+            session._still_as_found()
+            return
+        if cls.live(session.user).where(cls.digest == digest, ~_saved).exists():
+            cls.confirm(session.user, digest, act)  # whoever types an unsaved code has it, and makes room for another
+        cls.issue(session.user, act)
+        Event.record(Kind.RECOVERY_CODE_CLAIMED, act, session.user)
+
+    @classmethod
+    def _refusal(cls, user: User, digest: str, act: Act) -> "Refusal | Old | Busy":
+        code = cls.get_or_none(cls.user == user, cls.digest == digest)
+        if code is None:
+            Event.record(Kind.RECOVERY_CODE_WRONG, act, user)
+            return Refusal.WRONG
+        if code.retired_at is not None:
+            Event.record(Kind.RECOVERY_CODE_OLD, act, user)
+            return Old(code.retired_at, Retirement(str(code.retired_by)))
+        Event.record(Kind.RECOVERY_CODE_BUSY, act, user)
+        return Busy(code.claimed_by.expires_at if code.claimed_by else act.now)
+
+    @classmethod
+    def _retire(cls, which: Any, how: Retirement, act: Act) -> int:
+        retired = {cls.retired_at: act.now, cls.retired_by: how, cls.sealed_code: None}
+        return int(cls.update(retired).where(which, cls.retired_at.is_null()).execute())
+
+
+_live, _saved = RecoveryCode.retired_at.is_null(), RecoveryCode.saved_at.is_null(False)
+for _name, _which in {"saved": _live & _saved, "unsaved": _live & ~_saved}.items():
+    RecoveryCode.add_index(
+        RecoveryCode.index(RecoveryCode.user, unique=True, where=_which, name=f"recovery_code_one_{_name}")
+    )
+
+
+def _claiming(now: int) -> Any:
+    """The sessions whose claim on a recovery code stands."""
+    since = now - store().lifetimes.enrollment
+    return Session.select(Session.id).where(Session.step == Step.SAVE_CODE, Session.step_at > since)
+
+
+# Tries ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Charge:
+    """A try that was counted before anything was compared."""
+
+    key: str
+
+    def take_back(self) -> None:
+        """Uncount it: the secret was right. The pause it may have brought goes with it."""
+        uncounted = {Throttle.failures: Throttle.failures - 1, Throttle.paused_until: 0}
+        Throttle.update(uncounted).where(Throttle.key == self.key, Throttle.failures > 0).execute()
+
+
+class Throttle(Table):
+    """Failures in a row, by kind of secret and account, and by browser where the account knows it. The key is a keyed
+    hash: people type passwords into the address field."""
+
+    key = CharField(primary_key=True)
+    failures = IntegerField()
+    paused_until = BigIntegerField(default=0)
+    updated_at = BigIntegerField()
+
+    @classmethod
+    def charge(cls, limit: Limit, email: str, act: Act) -> Charge:
+        """Count a try, in a transaction of its own, before anything is compared; Paused when none may be made. Of any
+        number at once, only as many are let through as are free."""
+        key = cls._key(limit, email) + act.known_browser
+        open_to_tries = cls.paused_until <= act.now
+        if limit.stop:
+            open_to_tries &= cls.failures < limit.stop
+        with store().database.atomic():
+            counted = list(
+                cls.insert(key=key, failures=1, updated_at=act.now)
+                .on_conflict(
+                    conflict_target=[cls.key],
+                    update={cls.failures: cls.failures + 1, cls.updated_at: act.now},
+                    where=open_to_tries,
+                )
+                .returning(cls.failures)
+                .execute()
+            )
+            if counted:
+                pause = limit.pause_seconds(counted[0].failures)
+                cls.update(paused_until=act.now + pause if pause else 0).where(cls.key == key).execute()
+                return Charge(key)
+        cls.check(limit, email, act)
+        raise Paused(act.now + 1)  # it was lifted between the two statements: the next try is let through
+
+    @classmethod
+    def check(cls, limit: Limit, email: str, act: Act) -> None:
+        """Raise Paused when no try may be made now; counts nothing."""
+        found = cls.get_or_none(cls.key == cls._key(limit, email) + act.known_browser)
+        if found is None:
+            return
+        if limit.is_stopped(found.failures):
+            raise Paused(None)
+        if found.paused_until > act.now:
+            raise Paused(found.paused_until)
+
+    @classmethod
+    def clear(cls, limits: tuple[Limit, ...], email: str, act: Act) -> None:
+        """A sign-in was finished with these: forget the failures of this browser, or of all strangers if it is one."""
+        keys = [cls._key(limit, email) + act.known_browser for limit in limits]
+        cls.delete().where(cls.key.in_(keys)).execute()
+
+    @classmethod
+    def forget(cls, limits: tuple[Limit, ...], email: str) -> None:
+        """Forget every failure with these, whatever browser it came from: the secret is another one now."""
+        for limit in limits:
+            cls.delete().where(cls.key.startswith(cls._key(limit, email))).execute()
+
+    @classmethod
+    def _key(cls, limit: Limit, email: str) -> str:
+        return f"{limit.kind}:{store().keyring.fingerprint('throttle', email)}:"
+
+
+# The record -----------------------------------------------------------------------------------------------------------
+
+
+class Event(Table):
+    """What happened, for the person and the admins. Never a secret, nor anything that was typed."""
+
+    id = AutoField()
+    at = BigIntegerField(index=True)
+    kind = CharField(max_length=32)  # a Kind
+    user = ForeignKeyField(User, null=True, on_delete="SET NULL", index=False)  # see Meta
+    actor = CharField()
+    remote_addr = CharField(max_length=45)
+    user_agent = TextField()
+    detail = TextField()
+
+    class Meta:
+        indexes = ((("user", "id"), False),)
+
+    @classmethod
+    def record(cls, kind: Kind, act: Act, user: User | None = None, detail: str = "") -> None:
+        """Write the event, and one log line once it is committed: JSON, in which nothing can break the line."""
+        cls.create(
+            at=act.now,
+            kind=kind,
+            user=user,
+            actor=act.by,
+            remote_addr=act.remote_addr,
+            user_agent=act.user_agent,
+            detail=detail,
+        )
+        line = {
+            "at": datetime.fromtimestamp(act.now, UTC).isoformat(),
+            "event": kind,
+            "user": user and user.email,
+            "by": act.by,
+            "from": act.remote_addr,
+            "browser": act.user_agent,
+            "detail": detail,
+        }
+        store().database.after_commit(lambda: log.info(json.dumps(line)))
+
+
+class Setting(Table):
+    """What an admin switches while the site runs."""
+
+    key = CharField(primary_key=True)
+    value = CharField()
+    changed_at = BigIntegerField()
+    changed_by = CharField()
+
+    _RECOVERY_CODES = "recovery codes"
+
+    @classmethod
+    def recovery_codes_on(cls) -> bool:
+        return bool(cls.select().where(cls.key == cls._RECOVERY_CODES, cls.value == "on").exists())
+
+    @classmethod
+    def switch_recovery_codes(cls, on: bool, act: Act) -> None:
+        """In force in every worker at its next request. Codes are kept; unspent ones work again when switched on."""
+        changed = {cls.value: "on" if on else "off", cls.changed_at: act.now, cls.changed_by: act.by}
+        with store().database.atomic():
+            cls.insert({cls.key: cls._RECOVERY_CODES, **changed}).on_conflict(
+                conflict_target=[cls.key], update=changed
+            ).execute()
+            Event.record(Kind.RECOVERY_CODES_ENABLED if on else Kind.RECOVERY_CODES_DISABLED, act)
+
+
+class Invitation(Table):
+    """A link that lets a person choose a password, once."""
+
+    id = AutoField()
+    user = ForeignKeyField(User, on_delete="CASCADE")
+    token_digest = CharField(max_length=64, unique=True)
+    expires_at = BigIntegerField()
+    used_at = BigIntegerField(null=True)
+
+
+TABLES = (User, Session, TotpAuthenticator, Enrollment, RecoveryCode, Throttle, Event, Setting, Invitation)

@@ -1,0 +1,198 @@
+"""Every setting: its default and what it may be. A wrong one refuses to start with a sentence that names its key."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any
+from urllib.parse import urlsplit
+
+from click import ClickException
+
+from authn.passwords import Cost
+
+KEY_MIN_LENGTH = 32
+
+
+class ConfigurationError(ClickException):
+    """The app refuses to start; the text names the key and says what to do."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    default: Any
+    read: Callable[[Any], Any]  # from text or a value; ValueError says what it must be
+    in_environment: bool = True
+
+
+def _boolean(value: Any) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    known = words.get(str(value).strip().lower())
+    if known is None:
+        raise ValueError("must be true or false")
+    return known
+
+
+def _boolean_or_unset(value: Any) -> bool | None:
+    return None if value is None else _boolean(value)
+
+
+def _number(at_least: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        text = str(value).strip()
+        if not text.isdecimal() or int(text) < at_least:
+            raise ValueError(f"must be a whole number, {at_least} or more")
+        return int(text)
+
+    return read
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError("must be one line of text")
+    return value.strip()
+
+
+def _site_name(value: Any) -> str:
+    name = _text(value)
+    if ":" in name:
+        raise ValueError("must have no colon: authenticator apps take it for the end of the name")
+    return name
+
+
+def _site_url(value: Any) -> str:
+    url = urlsplit(_text(value))
+    if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/") or url.query or url.fragment:
+        raise ValueError("must be an address in the form https://example.com")
+    if url.scheme == "http" and not is_loopback(url.hostname):
+        raise ValueError("must begin with https:// unless it is on this machine: passwords must not travel in clear")
+    return f"{url.scheme}://{url.netloc}"
+
+
+def _database_url(value: Any) -> str | None:
+    if value is None:
+        return None
+    url = _text(value)
+    if not url.startswith(("sqlite:///", "postgresql://")):
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    return url
+
+
+def _secret_key(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) < KEY_MIN_LENGTH:
+        raise ValueError(f"must be at least {KEY_MIN_LENGTH} random characters")
+    return value
+
+
+def _secret_keys(value: Any) -> list[str]:
+    keys = value.split(",") if isinstance(value, str) else list(value)
+    return [key for key in map(_secret_key, keys) if key]
+
+
+def _hash_cost(value: Any) -> Cost:
+    if isinstance(value, Cost):
+        return value
+    try:
+        parts = dict(part.split("=") for part in str(value).split(","))
+        return Cost(int(parts["m"]), int(parts["t"]), int(parts["p"]))
+    except (KeyError, ValueError):
+        raise ValueError("must be in the form m=65536,t=3,p=4") from None
+
+
+def _clock(value: Any) -> Callable[[], float]:
+    if not callable(value):
+        raise ValueError("must be a function that gives the seconds since 1970")
+    return value  # type: ignore[no-any-return]
+
+
+SETTINGS = {
+    "RECOVERY_CODES_ENABLED": Setting(None, _boolean_or_unset),
+    "SITE_NAME": Setting("Sparekey", _site_name),
+    "SITE_URL": Setting("http://localhost:5000", _site_url),
+    "SUPPORT_CONTACT": Setting("the person who runs this site", _text),
+    "DATABASE_URL": Setting(None, _database_url),
+    "SECRET_KEY": Setting(None, _secret_key),
+    "SECRET_KEY_FALLBACKS": Setting((), _secret_keys),
+    "SIGN_IN_SECONDS": Setting(600, _number(60)),
+    "ENROLLMENT_SECONDS": Setting(900, _number(60)),
+    "SESSION_IDLE_SECONDS": Setting(3600, _number(60)),
+    "SESSION_LIFETIME_SECONDS": Setting(86400, _number(60)),
+    "STEP_UP_SECONDS": Setting(600, _number(1)),
+    "PASSWORD_MIN_LENGTH": Setting(15, _number(8)),
+    "PASSWORD_HASH_COST": Setting(Cost(), _hash_cost),
+    "ADDRESS_LIMIT": Setting(100, _number(0)),
+    "TRUSTED_PROXIES": Setting(0, _number(0)),
+    "DEMO": Setting(False, _boolean),
+    "CLOCK": Setting(time.time, _clock, in_environment=False),
+}
+
+
+def load(given: Mapping[str, Any], instance: Path) -> dict[str, Any]:
+    """The settings in force: what create_app was given, else FLASK_ variables, else defaults. ConfigurationError when
+    one is wrong, or unknown outside tests."""
+    testing = given.get("TESTING") is True
+    unknown = given.keys() - SETTINGS.keys() - {"TESTING"}
+    if unknown and not testing:
+        raise ConfigurationError(f"{min(unknown)} is not a setting. README.md lists them.")
+    loaded = {key: given[key] for key in given.keys() & (unknown | {"TESTING"})}
+    for key, setting in SETTINGS.items():
+        value = given.get(key)
+        if value is None and setting.in_environment:
+            value = os.environ.get(f"FLASK_{key}", "").strip() or None
+        loaded[key] = _read(key, setting, setting.default if value is None else value)
+    _settle(loaded, instance, testing)
+    return loaded
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _read(key: str, setting: Setting, value: Any) -> Any:
+    try:
+        return setting.read(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{key} {error}.") from None
+
+
+def _settle(loaded: dict[str, Any], instance: Path, testing: bool) -> None:
+    """What depends on more than one setting."""
+    if loaded["DEMO"] and not is_loopback(urlsplit(loaded["SITE_URL"]).hostname or ""):
+        raise ConfigurationError("DEMO is only for this machine: set SITE_URL to a loopback address or leave DEMO off.")
+    cost = loaded["PASSWORD_HASH_COST"]
+    if not testing and (cost.memory_kib < 19456 or cost.rounds * cost.memory_kib < 2 * 19456):
+        raise ConfigurationError("PASSWORD_HASH_COST is too cheap to protect anybody: use at least m=19456,t=2,p=1.")
+    if loaded["DATABASE_URL"] is None:
+        instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+        loaded["DATABASE_URL"] = f"sqlite:///{instance / 'sparekey.db'}"
+    if loaded["SECRET_KEY"] is None:
+        if not loaded["DATABASE_URL"].startswith("sqlite:"):
+            raise ConfigurationError(
+                "SECRET_KEY must be set when the database is shared, the same on every machine: make one with "
+                "python -c 'import secrets; print(secrets.token_urlsafe(48))'."
+            )
+        loaded["SECRET_KEY"] = _kept_key(instance / "secret_key")
+
+
+def _kept_key(path: Path) -> str:
+    """The key of this instance, made on its first start; of several processes at once all get the same."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{token_urlsafe(8)}")
+    try:
+        if not path.exists():
+            draft.touch(mode=0o600)
+            draft.write_text(token_urlsafe(48))
+            os.link(draft, path)  # unlike a rename, it never replaces a key that is there
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink(missing_ok=True)
+    return path.read_text().strip()

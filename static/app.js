@@ -1,0 +1,62 @@
+// What a browser with JavaScript gets on top: nothing here is needed to sign in.
+"use strict";
+const all = (selector, act) => document.querySelectorAll(selector).forEach(act);
+const say = (id, words) => { document.getElementById(id).textContent = words; };
+
+all("[data-show]", (button) => {
+  const id = button.dataset.show, field = document.getElementById(id);
+  const show = (visible) => {
+    field.type = visible ? "text" : "password";
+    button.textContent = visible ? "Hide" : "Show";
+    button.setAttribute("aria-label", visible ? "Hide password" : "Show password");
+  };
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const visible = field.type === "password";
+    show(visible);
+    say(id + "-status", visible ? "Your password is visible" : "Your password is hidden");
+  });
+  field.form.addEventListener("submit", () => show(false));
+});
+
+all("[data-copy]", (button) => {
+  const id = button.dataset.copy, source = document.getElementById(id);
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const text = source.textContent.replaceAll(" ", "");
+    const failed = () => {
+      getSelection().selectAllChildren(source);
+      say(id + "-status", "Couldn't copy. Select the code and copy it yourself.");
+    };
+    if (!navigator.clipboard) return failed();
+    navigator.clipboard.writeText(text).then(() => say(id + "-status", "Copied"), failed);
+  });
+});
+
+all("[data-print]", (button) => {
+  button.hidden = false;
+  button.addEventListener("click", () => print());
+});
+
+// A second click on a form that is on its way would arrive after the first has changed the session.
+all("form", (form) => {
+  let sent = false;
+  form.addEventListener("submit", (event) => {
+    if (sent) event.preventDefault();
+    sent = true;
+    setTimeout(() => { sent = false; }, 3000);
+  });
+  if (!("unsaved" in form.dataset)) return;
+  addEventListener("beforeunload", (event) => { if (!sent) event.preventDefault(); });
+});
+
+all("[data-countdown]", (span) => {
+  const end = Date.now() + span.dataset.countdown * 1000;
+  const timer = setInterval(() => {
+    const left = Math.max(0, Math.round((end - Date.now()) / 1000));
+    span.textContent = left >= 60 ? Math.floor(left / 60) + " min " + (left % 60) + " s" : left + " seconds";
+    if (left > 0) return;
+    clearInterval(timer);
+    say("countdown-status", "You can try again now.");
+  }, 1000);
+});

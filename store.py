@@ -1,0 +1,94 @@
+"""Where the tables live: the database, the keys and the limits that the verbs of models work with. Knows no Flask."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from peewee import Database, DatabaseProxy
+from playhouse.db_url import connect
+from playhouse.migrations import Runner
+
+from authn.passwords import Hasher
+from authn.sealing import Keyring
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """How long a session lasts, in seconds: at each step of signing in, and once signed in."""
+
+    sign_in: int
+    enrollment: int
+    idle: int
+    overall: int
+
+
+@dataclass(frozen=True)
+class Store:
+    """What the verbs work with. Two apps in one process have two stores and never meet."""
+
+    database: Database
+    keyring: Keyring
+    hasher: Hasher
+    lifetimes: Lifetimes
+
+
+_store: ContextVar[Store | None] = ContextVar("store", default=None)
+
+
+@contextmanager
+def opened(store: Store) -> Iterator[None]:
+    """Let the tables live in this store until the block ends; its connection, if one was made, is given back."""
+    token = _store.set(store)
+    try:
+        yield
+    finally:
+        if not store.database.is_closed():
+            store.database.close()
+        _store.reset(token)
+
+
+def store() -> Store:
+    current = _store.get()
+    if current is None:
+        raise RuntimeError("No store is open: work inside an app context.")
+    return current
+
+
+class OpenDatabase(DatabaseProxy):
+    """The database of the store that is open. Peewee's own proxy is one for the whole process, and a second app would
+    move the first one's tables."""
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_callbacks", [])
+
+    @property
+    def obj(self) -> Database | None:
+        current = _store.get()
+        return current.database if current else None
+
+
+def connect_database(url: str) -> Database:
+    """A pooled database. SQLite takes its write lock when a transaction begins, so that none fails half-way."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite":
+        return connect(  # type: ignore[no-any-return]
+            f"sqlite+pool://{rest}",
+            lock_type="IMMEDIATE",
+            pragmas={"foreign_keys": 1, "busy_timeout": 5000},
+            check_same_thread=False,
+            timeout=5,
+        )
+    return connect(f"{scheme}+pool://{rest}", prefer_psycopg3=True, timeout=5)  # type: ignore[no-any-return]
+
+
+def upgrade(migrations: str) -> list[str]:
+    """Apply the migrations that are missing, each once however many processes ask; their names."""
+    database = store().database
+    on_sqlite = type(database).__name__.endswith("SqliteDatabase")
+    if on_sqlite:
+        database.execute_sql("PRAGMA journal_mode = wal")  # type: ignore[no-untyped-call]  # kept in the file
+    with database.atomic():
+        if not on_sqlite:
+            database.execute_sql("SELECT pg_advisory_xact_lock(hashtext('sparekey migrations'))")  # type: ignore[no-untyped-call]
+        return list(Runner(database, migrations).up())
