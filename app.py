@@ -106,6 +106,7 @@ def _open_store(app: Flask) -> None:
             idle=config["SESSION_IDLE_SECONDS"],
             overall=config["SESSION_LIFETIME_SECONDS"],
         ),
+        config["ADDRESS_LIMIT"],
     )
     app.extensions["store"] = own
 

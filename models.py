@@ -16,6 +16,7 @@ from peewee import (
     BigIntegerField,
     BlobField,
     BooleanField,
+    Case,
     CharField,
     ForeignKeyField,
     IntegerField,
@@ -25,7 +26,7 @@ from peewee import (
     fn,
 )
 
-from authn import recovery_codes, totp
+from authn import recovery_codes, throttle, totp
 from authn.recovery_codes import Slip
 from authn.sealing import Unreadable
 from authn.throttle import ONE_TIME_CODE, PASSWORD, RECOVERY_CODE, Limit
@@ -35,6 +36,7 @@ log = logging.getLogger("sparekey.events")
 
 _DAY_SECONDS = 86400
 _IDLE_THROTTLE_SECONDS = 30 * _DAY_SECONDS
+_ADDRESS = "address"
 _AUTHENTICATOR_SECRET, _RECOVERY_CODE = "authenticator secret", "recovery code"  # what sealed values are bound to
 
 
@@ -443,8 +445,9 @@ def _sweep(now: int) -> None:
     unfinished = Session.step.is_null(False) & (Session.step_at < now - max(limits.sign_in, limits.enrollment))
     idle = Session.step.is_null() & (Session.last_seen_at < now - limits.idle)
     Session.delete().where(unfinished | idle | (Session.created_at < now - limits.overall)).execute()
-    stale = Throttle.updated_at < now - _IDLE_THROTTLE_SECONDS
-    Throttle.delete().where(Throttle.key.startswith(PASSWORD.kind), stale).execute()
+    idle_password = Throttle.key.startswith(PASSWORD.kind) & (Throttle.updated_at < now - _IDLE_THROTTLE_SECONDS)
+    idle_address = Throttle.key.startswith(_ADDRESS) & (Throttle.paused_until < now)
+    Throttle.delete().where(idle_password | idle_address).execute()
 
 
 # The authenticator app ------------------------------------------------------------------------------------------------
@@ -797,48 +800,72 @@ def _claiming(now: int) -> Any:
 class Charge:
     """A try that was counted before anything was compared."""
 
-    key: str
+    account: str  # the keys it was counted under
+    address: str
 
     def take_back(self) -> None:
         """Uncount it: the secret was right. The pause it may have brought goes with it."""
-        uncounted = {Throttle.failures: Throttle.failures - 1, Throttle.paused_until: 0}
-        Throttle.update(uncounted).where(Throttle.key == self.key, Throttle.failures > 0).execute()
+        fewer = {Throttle.failures: Throttle.failures - 1}
+        Throttle.update({**fewer, Throttle.paused_until: 0}).where(
+            Throttle.key == self.account, _any_failures
+        ).execute()
+        Throttle.update(fewer).where(Throttle.key == self.address, _any_failures).execute()
 
 
 class Throttle(Table):
-    """Failures in a row, by kind of secret and account, and by browser where the account knows it. The key is a keyed
-    hash: people type passwords into the address field."""
+    """Failures in a row by kind of secret and account, and by browser where the account knows it; and failures in a
+    window of time by address. Keys are keyed hashes: people type passwords into the address field."""
 
     key = CharField(primary_key=True)
     failures = IntegerField()
-    paused_until = BigIntegerField(default=0)
+    paused_until = BigIntegerField(default=0)  # of an address: the end of its window
     updated_at = BigIntegerField()
 
     @classmethod
     def charge(cls, limit: Limit, email: str, act: Act) -> Charge:
         """Count a try, in a transaction of its own, before anything is compared; Paused when none may be made. Of any
         number at once, only as many are let through as are free."""
-        key = cls._key(limit, email) + act.known_browser
-        open_to_tries = cls.paused_until <= act.now
-        if limit.stop:
-            open_to_tries &= cls.failures < limit.stop
+        account = cls._key(limit, email) + act.known_browser
         with store().database.atomic():
-            counted = list(
-                cls.insert(key=key, failures=1, updated_at=act.now)
-                .on_conflict(
-                    conflict_target=[cls.key],
-                    update={cls.failures: cls.failures + 1, cls.updated_at: act.now},
-                    where=open_to_tries,
-                )
-                .returning(cls.failures)
-                .execute()
+            address = cls._charge_address(act)
+            not_paused = cls.paused_until <= act.now
+            not_stopped = cls.failures < limit.stop if limit.stop else True
+            failures = cls._count(account, act, {}, not_paused & not_stopped)
+            if failures is None:
+                cls.check(limit, email, act)
+                raise Paused(act.now + 1)  # it was lifted between the two statements
+            pause = limit.pause_seconds(failures)
+            cls.update(paused_until=act.now + pause if pause else 0).where(cls.key == account).execute()
+        return Charge(account, address)
+
+    @classmethod
+    def _charge_address(cls, act: Act) -> str:
+        key = f"{_ADDRESS}:{store().keyring.fingerprint('throttle', throttle.network(act.remote_addr))}"
+        limit, window_end = store().address_limit, act.now + throttle.ADDRESS_WINDOW_SECONDS
+        if limit:
+            window_is_over = cls.paused_until <= act.now
+            update = {
+                cls.failures: Case(None, [(window_is_over, 1)], cls.failures + 1),
+                cls.paused_until: Case(None, [(window_is_over, window_end)], cls.paused_until),
+            }
+            if cls._count(key, act, update, window_is_over | (cls.failures < limit), window_end) is None:
+                raise Paused(cls.get_by_id(key).paused_until)
+        return key
+
+    @classmethod
+    def _count(cls, key: str, act: Act, update: Any, where: Any, paused_until: int = 0) -> int | None:
+        """Count one failure under the key, in one statement; how many there are now, or None if `where` forbids it."""
+        counted = (
+            cls.insert(key=key, failures=1, paused_until=paused_until, updated_at=act.now)
+            .on_conflict(
+                conflict_target=[cls.key],
+                update={cls.failures: cls.failures + 1, cls.updated_at: act.now, **update},
+                where=where,
             )
-            if counted:
-                pause = limit.pause_seconds(counted[0].failures)
-                cls.update(paused_until=act.now + pause if pause else 0).where(cls.key == key).execute()
-                return Charge(key)
-        cls.check(limit, email, act)
-        raise Paused(act.now + 1)  # it was lifted between the two statements: the next try is let through
+            .returning(cls.failures)
+            .execute()
+        )
+        return next((int(row.failures) for row in counted), None)
 
     @classmethod
     def check(cls, limit: Limit, email: str, act: Act) -> None:
@@ -866,6 +893,9 @@ class Throttle(Table):
     @classmethod
     def _key(cls, limit: Limit, email: str) -> str:
         return f"{limit.kind}:{store().keyring.fingerprint('throttle', email)}:"
+
+
+_any_failures = Throttle.failures > 0
 
 
 # The record -----------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ class Store:
     keyring: Keyring
     hasher: Hasher
     lifetimes: Lifetimes
+    address_limit: int  # failures from one address in throttle.ADDRESS_WINDOW_SECONDS; 0: no limit
 
 
 _store: ContextVar[Store | None] = ContextVar("store", default=None)

@@ -2,6 +2,9 @@
 is decided in models."""
 
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+ADDRESS_WINDOW_SECONDS = 900
 
 _FIRST_PAUSE_SECONDS = 30
 _LONGEST_PAUSE_SECONDS = 3600
@@ -30,3 +33,15 @@ class Limit:
 PASSWORD = Limit("password", free=5, stop=100)
 ONE_TIME_CODE = Limit("one-time code", free=5, stop=100)
 RECOVERY_CODE = Limit("recovery code", free=10)  # 115 bits cannot be guessed: the pause only keeps the log short
+
+
+def network(remote_addr: str) -> str:
+    """What counts as one address: all of IPv4's, and the 64 leading bits of IPv6's, which one household has to itself.
+    Text that is no address counts as itself."""
+    try:
+        address = ip_address(remote_addr)
+    except ValueError:
+        return remote_addr
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+        return str(IPv6Address(int(address) >> 64 << 64))
+    return str(getattr(address, "ipv4_mapped", None) or address)

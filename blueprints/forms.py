@@ -73,6 +73,8 @@ class CodeForm(Form):
             Refusal.USED: f"You've already used that code. Wait for the next one (about {wait} seconds).",
         }
         reject(self.code, messages[refusal])
+        if refusal is not Refusal.NOT_A_CODE:
+            self.code.data = ""  # it takes another one
 
 
 class VerifyForm(CodeForm):
