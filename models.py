@@ -367,11 +367,15 @@ class Session(Table):
                 return self._move_on(Step.LOST_DEVICE, act)
             return self._finish(act) if self.step else self._move_on(None, act)
 
+    def is_enrolling(self) -> bool:
+        """Whether a new app is confirmed and waits for its recovery code to be saved."""
+        return self._confirmed_enrollment() is not None
+
     def can_go_without_code(self) -> bool:
         """Whether something waits for a code to be saved that can be finished without one: not a recovery sign-in."""
         if self.step == Step.SAVE_CODE:
             return self.second_factor != Factor.RECOVERY
-        return self.step is None and self._confirmed_enrollment() is not None
+        return self.step is None and self.is_enrolling()
 
     def go_without_code(self, act: Act) -> str:
         """Finish what waits for a code to be saved, now that codes are off; the new token."""

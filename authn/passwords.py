@@ -4,12 +4,12 @@ import re
 import secrets
 import string
 import unicodedata
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from passlib.context import CryptContext
-from passlib.utils.binary import ab64_encode
 
 MAX_LENGTH = 4096  # passlib's own; more is refused like any wrong password
 _TAIL = re.compile(r"[0-9!.?]{0,4}$")
@@ -39,7 +39,7 @@ class Hasher:
             argon2__time_cost=cost.rounds,
             argon2__parallelism=cost.parallelism,
         )
-        salt, tag = (ab64_encode(secrets.token_bytes(size)).decode() for size in (16, 32))
+        salt, tag = (b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
         self._nobody = f"$argon2id$v=19$m={cost.memory_kib},t={cost.rounds},p={cost.parallelism}${salt}${tag}"
 
     def hash(self, password: str) -> str:

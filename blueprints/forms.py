@@ -110,7 +110,8 @@ class SavedForm(Form):
 
 
 class LostDeviceForm(Form):
-    still_have = StringField(validators=[AnyOf(["no", "yes", "later"])])  # each answer is a button
+    answers = AnyOf(["no", "yes", "later"], "Choose one of the three answers")
+    still_have = StringField(validators=[answers])  # each answer is a button
 
 
 class SetupKeyForm(Form):

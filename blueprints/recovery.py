@@ -72,7 +72,8 @@ def finish_without_code() -> ResponseReturnValue:
     sign_in = signin.here()
     if signin.recovery_codes_on() or not sign_in.can_go_without_code():
         return redirect(url_for("recovery.prompt"), 303)
-    return signin.go_on(sign_in.go_without_code(signin.act()), notice="app-ready")
+    notice = "app-ready" if sign_in.is_enrolling() else None
+    return signin.go_on(sign_in.go_without_code(signin.act()), notice)
 
 
 @bp.route("/mfa/lost-device", methods=["GET", "POST"])

@@ -20,11 +20,15 @@ class Form:
 @dataclass
 class Page:
     status: int
-    path: str
+    url: str  # path and query
     text: str
     raw: str
     headers: Any
     tree: Element = field(repr=False)
+
+    @property
+    def path(self) -> str:
+        return self.url.partition("?")[0]
 
     def all(self, tag: str) -> list[Element]:
         return list(self.tree.iter(tag))
@@ -77,20 +81,20 @@ class Page:
         fields = {i.get("name"): i.get("value") or "" for i in inputs if i.get("name") and i.get("type") != "checkbox"}
         fields |= {i.get("name"): "" for i in inputs if i.get("type") == "checkbox"}
         buttons = [button.get("name") or words(button) for button in form.iter("button")]
-        return Form(form.get("action") or self.path, form.get("method") or "get", fields, buttons)
+        return Form(form.get("action") or self.url, form.get("method") or "get", fields, buttons)
 
 
 def words(element: Element) -> str:
     return " ".join("".join(element.itertext()).split())
 
 
-def read_page(response: Any, path: str) -> Page:
+def read_page(response: Any, url: str) -> Page:
     raw = response.get_data(as_text=True)
     html = response.mimetype == "text/html"
     parser = html5lib.HTMLParser(strict=html and "<h1>Redirecting" not in raw, namespaceHTMLElements=False)
     tree = parser.parse(raw if html else f"<!doctype html><title>x</title><pre>{raw}</pre>")
     body = next(tree.iter("body"))
-    return Page(response.status_code, path, words(body), raw, response.headers, tree)
+    return Page(response.status_code, url, words(body), raw, response.headers, tree)
 
 
 class Browser:
@@ -104,7 +108,7 @@ class Browser:
         """One request; redirects are not followed."""
         kwargs.setdefault("environ_overrides", {}).setdefault("REMOTE_ADDR", self.address)
         response = self.client.open(path, method=method, base_url=kwargs.pop("base_url", self.base_url), **kwargs)
-        return read_page(response, path.split("?")[0])
+        return read_page(response, path)
 
     def get(self, path: str, **kwargs: Any) -> Page:
         """The page, after any redirects."""

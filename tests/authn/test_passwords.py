@@ -1,0 +1,182 @@
+"""Passwords: the hash and its price, what counts as the same password, and which may be chosen."""
+
+import re
+import time
+from statistics import median
+
+import pytest
+
+from authn.passwords import Cost, Hasher, Refused, check_choice
+
+CHEAP = Hasher(Cost(memory_kib=8, rounds=1, parallelism=1))
+GOOD = "a lamp, a boat and a heron"
+NAMES = ("Sparekey", "maya@example.com", "maya", "example.com", "example")
+
+
+def verifies(typed: str, chosen: str) -> bool:
+    return CHEAP.verify(typed, CHEAP.hash(chosen))[0]
+
+
+@pytest.mark.parametrize(
+    ("composed", "decomposed"),
+    [
+        ("\u00c5ngstr\u00f6m und Kr\u00e4he", "A\u030angstro\u0308m und Kra\u0308he"),
+        ("\ud55c" * 8, "\u1112\u1161\u11ab" * 8),
+    ],
+)
+def test_both_unicode_spellings_of_a_password_are_the_same(composed: str, decomposed: str) -> None:  # PW-6
+    assert verifies(composed, decomposed)
+    assert verifies(decomposed, composed)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "typed"),
+    [
+        (GOOD, GOOD.upper()),
+        (GOOD, GOOD + " "),
+        (GOOD + " ", GOOD),
+        (" " + GOOD, GOOD),
+        (GOOD, GOOD + "\n"),
+        (GOOD, GOOD.replace(" ", "\u00a0")),
+        (GOOD, GOOD.replace("a", "\uff41")),
+        (GOOD + "\ufb01", GOOD + "fi"),
+        (GOOD + "\0a", GOOD + "\0b"),
+        ("a" * 72 + "X", "a" * 72 + "Y"),
+        ("a" * 4095 + "X", "a" * 4095 + "Y"),
+        ("a" * 4096, "a" * 4095),
+        (GOOD, ""),
+    ],
+)
+def test_nothing_else_about_a_password_is_overlooked(chosen: str, typed: str) -> None:  # PW-4
+    assert not verifies(typed, chosen)
+    assert verifies(chosen, chosen)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "all lower case words x",
+        " " * 15 + "x",
+        "\U0001f600" * 15,
+        "{{7*7}} %s '\"<b>",
+        ("a lamp and a boat " * 9)[:64],
+        ("a lamp and a boat " * 9)[:128],
+    ],
+)
+def test_any_characters_make_a_password(password: str) -> None:  # PW-3, PW-5
+    check_choice(password, 15, NAMES)
+    assert verifies(password, password)
+
+
+def test_a_hash_is_argon2id_at_the_cost_given_with_a_salt_of_its_own() -> None:  # PW-12
+    hasher = Hasher(Cost(memory_kib=64, rounds=2, parallelism=3))
+    hashes = {hasher.hash(GOOD) for _ in range(50)}
+    assert len(hashes) == 50
+    # 22 and 43 characters are 16 and 32 bytes.
+    assert all(re.fullmatch(r"\$argon2id\$v=19\$m=64,t=2,p=3\$[\w+/]{22}\$[\w+/]{43}", hash_) for hash_ in hashes)
+
+
+def test_the_default_cost_is_the_second_choice_of_rfc_9106() -> None:  # PW-13
+    assert Cost() == Cost(memory_kib=65536, rounds=3, parallelism=4)
+    assert Hasher(Cost()).hash(GOOD).startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+@pytest.mark.parametrize("nothing_stored", [None, ""])
+@pytest.mark.parametrize("password", [GOOD, "", "\0", "x" * 4096])
+def test_no_password_is_nobodys(password: str, nothing_stored: str | None) -> None:
+    assert CHEAP.verify(password, nothing_stored) == (False, None)
+    assert CHEAP.verify(password, CHEAP.hash(password)) == (True, None)
+
+
+def test_a_password_that_is_too_long_is_wrong_and_no_error() -> None:  # PW-16
+    longest = ("a lamp and a boat " * 300)[:4096]
+    assert CHEAP.verify(longest + "x", CHEAP.hash(longest)) == (False, None)
+    assert CHEAP.verify(longest + "x", CHEAP.hash("")) == (False, None)
+    assert CHEAP.verify(longest + "x", None) == (False, None)
+    assert CHEAP.verify(longest, CHEAP.hash(longest)) == (True, None)
+
+
+@pytest.mark.parametrize("raised", [Cost(16, 1, 1), Cost(8, 2, 1), Cost(16, 2, 2)])
+def test_a_raised_cost_renews_the_hash_of_a_right_password_only(raised: Cost) -> None:  # PW-14
+    stored, hasher = CHEAP.hash(GOOD), Hasher(raised)
+    assert hasher.verify("wrong", stored) == (False, None)
+    matches, renewed = hasher.verify(GOOD, stored)
+    assert matches and renewed is not None
+    assert f"$m={raised.memory_kib},t={raised.rounds},p={raised.parallelism}$" in renewed
+    assert hasher.verify(GOOD, renewed) == (True, None)
+
+
+def test_nobodys_password_costs_what_a_wrong_one_costs() -> None:  # TH-9
+    hasher = Hasher(Cost(memory_kib=19456, rounds=2, parallelism=1))
+    stored = hasher.hash(GOOD)
+    tries = {"wrong": ("wrong", stored), "nobody": (GOOD, None), "too long": ("x" * 4097, stored)}
+    spent: dict[str, list[float]] = {name: [] for name in tries}
+    for _ in range(15):
+        for name, (password, hash_) in tries.items():
+            before = time.process_time()  # of this process alone, so that a busy machine does not matter
+            assert hasher.verify(password, hash_) == (False, None)
+            spent[name].append(time.process_time() - before)
+    cost = {name: median(times) for name, times in spent.items()}
+    assert cost["nobody"] == pytest.approx(cost["wrong"], rel=0.25)
+    assert cost["too long"] == pytest.approx(cost["wrong"], rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("short", "enough", "least"),
+    [
+        ("heron boat lam", "heron boat lamp", 15),
+        ("heron b", "heron bo", 8),
+        ("\U0001f600" * 14, "\U0001f600" * 15, 15),
+        ("e\u0301\u00e8" * 7, "e\u0301\u00e8" * 7 + "x", 15),  # 21 code points, 14 in NFC
+    ],
+)
+def test_length_counts_code_points_after_nfc(short: str, enough: str, least: int) -> None:  # PW-1, PW-2
+    with pytest.raises(Refused, match=f"at least {least} characters; that has {least - 1}"):
+        check_choice(short, least, NAMES)
+    check_choice(enough, least, NAMES)
+
+
+def test_the_longest_password_has_4096_characters() -> None:  # PW-3
+    longest = ("a lamp and a boat " * 300)[:4096]
+    with pytest.raises(Refused, match="at most 4,096"):
+        check_choice(longest + "x", 15, NAMES)
+    check_choice(longest, 15, NAMES)
+
+
+@pytest.mark.parametrize(
+    "common",
+    [
+        "passwordpassword",
+        "PasswordPassword",
+        "passwordpassword1!",
+        "123456789012345",
+        "qwertyuiop12345",
+        "qwertyuiopasdfgh",
+        "aaaaaaaaaaaaaaa",
+        "111111111111111",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    ],
+)
+def test_what_too_many_people_use_is_refused_but_not_a_longer_text_with_it(common: str) -> None:  # PW-7
+    with pytest.raises(Refused, match="Too many people"):
+        check_choice(common, 15, NAMES)
+    check_choice(f"{common} and a heron", 15, NAMES)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "maya@example.com",
+        "Maya@Example.COM!",
+        "mayamayamayamaya",
+        "MayaMayaMayaMaya2024",
+        "sparekeysparekey",
+        "SparekeyExample1",
+        "example.commaya2024",
+    ],
+)
+def test_the_persons_and_the_sites_names_are_refused_but_not_a_longer_text_with_them(name: str) -> None:  # PW-8
+    with pytest.raises(Refused, match="name"):
+        check_choice(name, 15, NAMES)
+    check_choice(f"{name} and a heron", 15, NAMES)
+    check_choice(name, 15, ("Harbour", "omar@example.org", "omar", ""))
