@@ -34,8 +34,8 @@ from store import OpenDatabase, store
 
 log = logging.getLogger("sparekey.events")
 
-_DAY_SECONDS = 86400
-_IDLE_THROTTLE_SECONDS = 30 * _DAY_SECONDS
+_TOUCH_SECONDS = 60
+_IDLE_THROTTLE_SECONDS = 30 * 86400
 _ADDRESS = "address"
 _AUTHENTICATOR_SECRET, _RECOVERY_CODE = "authenticator secret", "recovery code"  # what sealed values are bound to
 
@@ -302,7 +302,7 @@ class Session(Table):
 
     def touch(self, now: int) -> None:
         """Note that the person is active; written at most once a minute."""
-        if now - self.last_seen_at >= 60:
+        if now - self.last_seen_at >= _TOUCH_SECONDS:
             Session.update(last_seen_at=now).where(Session.id == self.id).execute()
 
     def end(self, act: Act | None = None) -> None:

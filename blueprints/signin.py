@@ -83,6 +83,7 @@ def gate() -> ResponseReturnValue | None:
     open_at = getattr(view, "open_at", {None})
     if sign_in.step not in open_at:
         return to_due_page(sign_in)
+    sign_in.touch(now())
     return None
 
 

@@ -37,7 +37,7 @@ def test_the_qr_code_the_link_and_the_setup_key_hold_the_same_secret(browser: Br
     assert query["issuer"] == ["Sparekey"]
     assert query["secret"] == [page.text_of("setup-key").replace(" ", "")]
     assert len(query["secret"][0]) == 32, "160 bits"
-    assert page.all("svg"), "the QR code is drawn in the page"
+    assert page.all("{http://www.w3.org/2000/svg}svg"), "the QR code is drawn in the page"
 
 
 def test_a_wrong_code_keeps_the_same_qr_code_and_a_right_one_then_goes_on(browser: Browser, maya: Person) -> None:

@@ -88,6 +88,11 @@ def test_no_password_is_nobodys(password: str, nothing_stored: str | None) -> No
     assert CHEAP.verify(password, CHEAP.hash(password)) == (True, None)
 
 
+def test_nobodys_hash_can_always_be_compared() -> None:
+    """It is drawn at random when the site starts, and must be well formed whatever is drawn."""
+    assert {Hasher(Cost(8, 1, 1)).verify(GOOD, None) for _ in range(100)} == {(False, None)}
+
+
 def test_a_password_that_is_too_long_is_wrong_and_no_error() -> None:  # PW-16
     longest = ("a lamp and a boat " * 300)[:4096]
     assert CHEAP.verify(longest + "x", CHEAP.hash(longest)) == (False, None)

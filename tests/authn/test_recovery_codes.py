@@ -111,6 +111,7 @@ def test_a_wrong_length_is_told_with_the_number_typed(typed: str, length: int) -
     with pytest.raises(WrongLength) as slip:
         recovery_codes.read(typed)
     assert slip.value.typed == length
+    assert recovery_codes.read(SHOWN) == EXAMPLE
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "\n", "----", "%_", "\0", "\u043a\u043e\u0434", "\ud800"])
@@ -124,6 +125,8 @@ def test_a_text_without_letters_and_numbers_is_empty(nothing: str) -> None:
 def test_six_digits_are_taken_for_a_code_from_the_app(typed: str) -> None:
     with pytest.raises(OneTimeCode):
         recovery_codes.read(typed)
+    rest = "0" * 17 + damm_by_long_division("123456" + "0" * 17)
+    assert recovery_codes.read(typed + rest) == "123456" + rest
 
 
 def test_codes_are_distinct_and_hold_115_random_bits() -> None:  # RC-1

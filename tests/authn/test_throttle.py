@@ -1,8 +1,8 @@
-"""How long to wait after how many failures in a row."""
+"""How long to wait after how many failures in a row, and what counts as one address."""
 
 import pytest
 
-from authn.throttle import ONE_TIME_CODE, PASSWORD, RECOVERY_CODE, Limit
+from authn.throttle import ONE_TIME_CODE, PASSWORD, RECOVERY_CODE, Limit, network
 
 DOUBLING = [30, 60, 120, 240, 480, 960, 1920]
 
@@ -37,3 +37,21 @@ def test_no_count_is_too_large(limit: Limit, failures: int) -> None:
 def test_each_kind_has_a_name_of_its_own() -> None:
     """A count is kept under it, and one kind's failures must not be another's."""
     assert len({PASSWORD.kind, ONE_TIME_CODE.kind, RECOVERY_CODE.kind}) == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("203.0.113.7", "203.0.113.7", True),
+        ("203.0.113.7", "203.0.113.8", False),
+        ("203.0.113.7", "::ffff:203.0.113.7", True),
+        ("::ffff:203.0.113.7", "::ffff:203.0.113.8", False),
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:1:2::1", "2001:DB8:0001:0002::1", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("nowhere", "elsewhere", False),
+        ("", "0.0.0.0", False),  # noqa: S104 - compared, not bound
+    ],
+)
+def test_one_address_is_all_of_ipv4_and_half_of_ipv6(one: str, other: str, same: bool) -> None:  # TH-11
+    assert (network(one) == network(other)) is same

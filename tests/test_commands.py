@@ -1,0 +1,361 @@
+"""What the flask commands say, what they change, and that the pages follow at their next request."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from flask import Flask
+
+from models import Event, RecoveryCode, Session, Setting, TotpAuthenticator, User
+from tests.conftest import (
+    KEY,
+    PASSWORD,
+    Clock,
+    Person,
+    count,
+    enroll,
+    give_password,
+    is_signed_in,
+    kinds,
+    rows,
+    save_new_code,
+    sign_in,
+    use_recovery_code,
+)
+from tests.pages import Browser
+
+Make = Callable[..., Flask]
+ROOT = Path(__file__).parent.parent
+
+
+def run(app: Flask, *args: str, typed: str | None = None) -> Result:
+    return app.test_cli_runner().invoke(args=args, input=typed)
+
+
+def said(result: Result) -> str:
+    """The one line that a command says when it has done its work."""
+    assert result.exit_code == 0, result.output
+    return one_line(result.stdout)
+
+
+def refusal(result: Result) -> str:
+    """The one line on stderr, and nothing else, of a command that has not."""
+    assert (result.exit_code, result.stdout) == (1, ""), repr(result.exception)
+    return one_line(result.stderr).removeprefix("Error: ")
+
+
+def one_line(text: str) -> str:
+    assert re.fullmatch(r".+\.\n", text), text
+    return text.rstrip("\n")
+
+
+def people(app: Flask) -> list[dict[str, object]]:
+    result = run(app, "users", "list", "--json")
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def actors(app: Flask) -> set[str]:
+    with app.app_context():
+        return {event.actor for event in Event.select()}
+
+
+# The database ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_database_is_brought_up_to_date_and_a_second_time_says_so(make_app: Make, tmp_path: Path) -> None:
+    app = make_app(DATABASE_URL=f"sqlite:///{tmp_path}/fresh.db")
+    names = sorted(path.stem for path in (ROOT / "migrations").glob("*.py"))
+    assert said(run(app, "db", "upgrade")) == f"Applied {', '.join(names)}."
+    assert said(run(app, "db", "upgrade")) == "The database is up to date."
+    assert count(app, User) == 0
+
+
+# People ---------------------------------------------------------------------------------------------------------------
+
+NORA = "nora@example.com"
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "reason"),
+    [
+        pytest.param("nora.example.com", PASSWORD, "email address in the form", id="not an address"),
+        pytest.param("nora:home@example.com", PASSWORD, "email address in the form", id="a colon in it"),
+        pytest.param("OMAR@Example.com", PASSWORD, "omar@example.com is here already", id="taken"),
+        pytest.param("\uff4fmar@example.com", PASSWORD, "omar@example.com is here already", id="taken in full width"),
+        pytest.param(NORA, "", "at least 15 characters; that has 0", id="no password"),
+        pytest.param(NORA, "a lamp, a boat", "at least 15 characters; that has 14", id="too short"),
+        pytest.param(NORA, "a lamp " * 1000, "at most 4,096 characters", id="too long"),
+        pytest.param(NORA, "passwordpassword", "Too many people use that one", id="common"),
+        pytest.param(NORA, "aaaaaaaaaaaaaaaaaaaa", "Too many people use that one", id="one key held down"),
+        pytest.param(NORA, "SparekeySparekey!", "own or this site's name", id="the site's name"),
+        pytest.param(NORA, "Nora@Example.com", "own or this site's name", id="the person's address"),
+        pytest.param(NORA, "nora" * 4, "own or this site's name", id="the person's name"),
+    ],
+)
+def test_a_person_is_added_only_with_an_address_and_a_password_that_will_do(
+    app: Flask, clock: Clock, omar: Person, browser: Browser, email: str, password: str, reason: str
+) -> None:
+    before = rows(app, User), rows(app, Event)
+    assert reason in refusal(run(app, "users", "create", email, "--password-stdin", typed=password))
+    assert (rows(app, User), rows(app, Event)) == before
+
+    done = said(run(app, "users", "create", NORA, "--password-stdin", typed=PASSWORD))
+    assert done.startswith(f"Added {NORA}.")
+    assert enroll(browser, Person(NORA, clock)).h1 == "Security"
+
+
+@pytest.mark.parametrize("line_end", ["", "\n", "\r\n"], ids=["none", "unix", "windows"])
+def test_a_password_from_standard_input_ends_with_its_line(
+    app: Flask, clock: Clock, browser: Browser, line_end: str
+) -> None:
+    password = f" {PASSWORD} "
+    said(run(app, "users", "create", NORA, "--password-stdin", typed=password + line_end))
+    assert give_password(browser, Person(NORA, clock)).errors
+    assert enroll(browser, Person(NORA, clock, password=password)).h1 == "Security"
+
+
+def test_a_password_is_asked_for_until_it_is_typed_the_same_twice(app: Flask, clock: Clock, browser: Browser) -> None:
+    typed = f"{PASSWORD}\nsomething else entirely\n{PASSWORD}\n{PASSWORD}\n"
+    result = run(app, "users", "create", NORA, typed=typed)
+    assert result.exit_code == 0
+    assert PASSWORD not in result.output
+    assert result.stdout.splitlines()[-1].startswith(f"Added {NORA}.")
+    assert enroll(browser, Person(NORA, clock)).h1 == "Security"
+
+
+@pytest.mark.parametrize("flags", [[], ["--admin"]], ids=["a person", "an admin"])
+def test_adding_a_person_is_recorded_and_only_an_admin_is_one(app: Flask, flags: list[str]) -> None:
+    done = said(run(app, "users", "create", NORA, "--password-stdin", *flags, typed=PASSWORD))
+    assert done.startswith(f"Added {NORA} as an admin." if flags else f"Added {NORA}.")
+    (nora,) = people(app)
+    assert nora["admin"] is bool(flags)
+    (event,) = rows(app, Event)
+    assert (event["kind"], event["actor"]) == ("user_created", "the command line")
+
+
+def test_the_list_of_people_tells_what_each_signs_in_with(app: Flask, omar: Person, ines: Person, maya: Person) -> None:
+    with app.app_context():
+        User.update(is_active=False).where(User.email == maya.email).execute()
+    assert people(app) == [
+        {"email": email, "admin": admin, "active": active, "enrolled": enrolled, "recovery_code_saved": saved}
+        for email, admin, active, enrolled, saved in [
+            ("ines@example.com", True, True, True, False),
+            ("maya@example.com", False, False, False, False),
+            ("omar@example.com", False, True, True, True),
+        ]
+    ]
+    assert run(app, "users", "list").stdout.splitlines() == [
+        "ines@example.com  admin, authenticator app on, no recovery code saved",
+        "maya@example.com  person, not enrolled, no recovery code saved, deactivated",
+        "omar@example.com  person, authenticator app on, recovery code saved",
+    ]
+
+
+def test_a_process_of_its_own_says_one_line_and_logs_one_event_without_what_was_typed(
+    migrated: Path, tmp_path: Path
+) -> None:
+    shutil.copy(migrated, tmp_path / "own.db")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "FLASK_SECRET_KEY": KEY,
+        "FLASK_DATABASE_URL": f"sqlite:///{tmp_path}/own.db",
+    }
+
+    def flask(email: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "flask", "--app", "app", "users", "create", email, "--password-stdin"],
+            input=PASSWORD,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+        )
+
+    refused = flask("nora.example.com")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert one_line(refused.stderr).startswith("Error: Give an email address")
+
+    done = flask(NORA)
+    assert (done.returncode, one_line(done.stdout)[: len(NORA) + 6]) == (0, f"Added {NORA}")
+    (line,) = done.stderr.splitlines()
+    assert {"event": "user_created", "user": NORA, "by": "the command line"}.items() <= json.loads(line).items()
+    assert PASSWORD not in line
+
+
+# The switch for recovery codes ----------------------------------------------------------------------------------------
+
+
+def test_the_switch_is_in_force_at_the_next_request_of_every_app_on_the_database(
+    make_app: Make, make_person: Callable[..., Person]
+) -> None:
+    here, there = make_app(), make_app()
+    omar = make_person("omar@example.com", on=here)
+    browsers = [Browser(here), Browser(there)]
+    for browser in browsers:
+        give_password(browser, omar)
+
+    def in_force() -> set[tuple[bool, int, str]]:
+        return {
+            (
+                "/login/recovery" in browser.open("/login/code").links,
+                browser.open("/login/recovery").status,
+                said(run(browser.app, "recovery-codes", "status")),
+            )
+            for browser in browsers
+        }
+
+    off = {(False, 403, "Recovery codes are off, as the switch says.")}
+    assert in_force() == off
+    assert said(run(here, "recovery-codes", "enable")) == "Recovery codes are on."
+    assert in_force() == {(True, 200, "Recovery codes are on, as the switch says.")}
+    assert said(run(there, "recovery-codes", "disable")) == "Recovery codes are off."
+    assert in_force() == off
+
+
+def test_throwing_the_switch_is_recorded_and_reading_it_is_not(make_app: Make) -> None:
+    app = make_app()
+    for command in ("status", "enable", "enable", "status", "disable"):
+        said(run(app, "recovery-codes", command))
+    assert kinds(app) == ["recovery_codes_enabled", "recovery_codes_enabled", "recovery_codes_disabled"]
+    assert actors(app) == {"the command line"}
+    (setting,) = rows(app, Setting)
+    assert (setting["value"], setting["changed_by"]) == ("off", "the command line")
+
+
+@pytest.mark.parametrize("command", ["enable", "disable"])
+@pytest.mark.parametrize("fixed", [True, False])
+def test_the_switch_cannot_be_thrown_where_the_configuration_decides(make_app: Make, fixed: bool, command: str) -> None:
+    app = make_app(RECOVERY_CODES_ENABLED=fixed)
+    assert "RECOVERY_CODES_ENABLED" in refusal(run(app, "recovery-codes", command))
+    assert (rows(app, Setting), rows(app, Event)) == ([], [])
+    status = said(run(app, "recovery-codes", "status"))
+    assert status == (
+        f"Recovery codes are {'on' if fixed else 'off'}, fixed by RECOVERY_CODES_ENABLED in the configuration."
+    )
+
+    app.config["RECOVERY_CODES_ENABLED"] = None
+    said(run(app, "recovery-codes", command))
+    assert [row["value"] for row in rows(app, Setting)] == ["on" if command == "enable" else "off"]
+
+
+# The demo -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def demo(make_app: Make) -> Flask:
+    return make_app("demo", DEMO=True, RECOVERY_CODES_ENABLED=True)
+
+
+def seed(app: Flask, clock: Clock) -> dict[str, Person]:
+    """The demo's people, with what the command says of them."""
+    result = run(app, "demo", "seed")
+    assert result.exit_code == 0, result.output
+    (password,) = re.findall(r"with the password: +(.+)", result.stdout)
+    (code,) = re.findall(r"(?:[0-9A-Z]{4}-){5}[0-9A-Z]{4}", result.stdout)
+    emails = re.findall(r"\w+@example\.com", result.stdout)
+    made = {email.partition("@")[0]: Person(email, clock, password=password) for email in emails}
+    made["omar"].recovery_code = code
+    return made
+
+
+def code_shown(app: Flask, *args: str) -> str:
+    result = run(app, "demo", "code", *args)
+    assert result.exit_code == 0, result.output
+    shown = re.fullmatch(r"(\d{3} \d{3})  \(20 s left\)\n", result.stdout)
+    assert shown, result.stdout
+    return shown[1]
+
+
+def test_the_demo_has_three_people_made_by_the_command_line(demo: Flask, clock: Clock) -> None:
+    assert set(seed(demo, clock)) == {"maya", "omar", "ines"}
+    assert [(p["email"], p["admin"], p["enrolled"], p["recovery_code_saved"]) for p in people(demo)] == [
+        ("ines@example.com", True, True, False),
+        ("maya@example.com", False, False, False),
+        ("omar@example.com", False, True, True),
+    ]
+    assert (kinds(demo), actors(demo)) == (["user_created"] * 3, {"the command line"})
+
+
+def test_seeding_again_makes_the_three_anew_and_leaves_others_alone(
+    demo: Flask, clock: Clock, make_person: Callable[..., Person]
+) -> None:
+    nora = make_person(NORA, on=demo)
+    hers = Browser(demo)
+    sign_in(hers, nora)
+
+    omar = seed(demo, clock)["omar"]
+    first_code, browser = omar.recovery_code, Browser(demo)
+    save_new_code(browser, use_recovery_code(browser, omar), omar)
+    assert "was used on" in use_recovery_code(Browser(demo), omar, first_code).errors[0]
+
+    again = seed(demo, clock)["omar"]
+    assert again.recovery_code == first_code
+    assert not is_signed_in(browser)
+    fresh = Browser(demo)
+    page = save_new_code(fresh, use_recovery_code(fresh, again), again)
+    assert fresh.submit(page, still_have="yes").h1 == "Security"
+    assert count(demo, User) == 4
+    assert is_signed_in(hers)
+
+
+def test_seeding_again_forgets_what_was_left_of_the_three(demo: Flask, clock: Clock) -> None:
+    browser, maya = Browser(demo), seed(demo, clock)["maya"]
+    enroll(browser, maya)
+    for _ in range(5):
+        give_password(Browser(demo), Person(maya.email, clock, password="wrong"))
+    assert give_password(Browser(demo), maya).status == 429
+
+    maya = seed(demo, clock)["maya"]
+    assert give_password(Browser(demo), maya).h1 == "Set up your authenticator app"
+    assert count(demo, TotpAuthenticator, TotpAuthenticator.user << User.select().where(User.email == maya.email)) == 0
+    assert [row["saved_at"] is not None for row in rows(demo, RecoveryCode)] == [True]  # Omar's
+    assert count(demo, Session) == 1
+
+
+@pytest.mark.parametrize("args", [["seed"], ["code", "omar@example.com"]], ids=["seed", "code"])
+def test_the_commands_of_the_demo_work_only_in_a_demo(app: Flask, omar: Person, args: list[str]) -> None:
+    before = rows(app, User), rows(app, Event)
+    assert "This is not a demo" in refusal(run(app, "demo", *args))
+    assert (rows(app, User), rows(app, Event)) == before
+
+    app.config["DEMO"] = True
+    assert run(app, "demo", *args).exit_code == 0
+
+
+def test_the_demo_shows_the_code_that_lets_a_person_in(demo: Flask, clock: Clock) -> None:
+    omar, browser = seed(demo, clock)["omar"], Browser(demo)
+    give_password(browser, omar)
+    assert browser.submit("/login/code", code=code_shown(demo, omar.email)).h1 == "Security"
+
+
+@pytest.mark.parametrize("by", ["person", "setup key"])
+def test_the_demo_shows_the_code_of_an_app_that_is_being_set_up(demo: Flask, clock: Clock, by: str) -> None:
+    maya, browser = seed(demo, clock)["maya"], Browser(demo)
+    page = give_password(browser, maya)
+    args = [maya.email] if by == "person" else ["--key", page.text_of("setup-key")]
+    page = browser.submit(page, code=code_shown(demo, *args))
+    assert page.h1 == "Save your recovery code"
+    assert save_new_code(browser, page, maya).h1 == "Security"
+
+
+@pytest.mark.parametrize("email", ["maya@example.com", "nobody@example.com"])
+def test_the_demo_has_no_code_for_somebody_without_an_app(demo: Flask, clock: Clock, email: str) -> None:
+    maya = seed(demo, clock)["maya"]
+    assert refusal(run(demo, "demo", "code", email)) == f"{email} has no authenticator app here."
+    give_password(Browser(demo), maya)
+    assert code_shown(demo, maya.email)
+
+
+@pytest.mark.parametrize("key", ["no key!", "7ZZZ1888"])
+def test_the_demo_has_no_code_for_what_is_not_a_setup_key(demo: Flask, clock: Clock, key: str) -> None:
+    assert refusal(run(demo, "demo", "code", "--key", key)) == "That isn't a setup key."
+    page = give_password(Browser(demo), seed(demo, clock)["maya"])
+    assert code_shown(demo, "--key", page.text_of("setup-key").lower())

@@ -1,0 +1,116 @@
+"""Single use, with threads that act at the same moment on a real database."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Barrier
+from typing import Any
+
+from flask import Flask
+
+from models import RecoveryCode, Retirement, Session, Throttle, TotpAuthenticator
+from tests.conftest import (
+    Person,
+    count,
+    give_password,
+    live_codes,
+    save_new_code,
+    shown_code,
+    sign_in,
+    use_recovery_code,
+)
+from tests.pages import Browser, Page
+
+THREADS = 16
+
+
+def at_once(acts: list[Callable[[], Any]]) -> list[Any]:
+    """Run all of them, each in a thread of its own, started together; their results."""
+    barrier = Barrier(len(acts))
+
+    def run(act: Callable[[], Any]) -> Any:
+        barrier.wait()
+        return act()
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(run, acts))
+
+
+def past_the_password(app: Flask, person: Person, path: str) -> list[tuple[Browser, Page]]:
+    browsers = [Browser(app) for _ in range(THREADS)]
+    for browser in browsers:
+        give_password(browser, person)
+    return [(browser, browser.get(path)) for browser in browsers]
+
+
+def all_send(waiting: list[tuple[Browser, Page]], **typed: Any) -> list[Page]:
+    return at_once([partial(browser.send, page, typed) for browser, page in waiting])
+
+
+def forget_failures(app: Flask) -> None:
+    """The losers of a round have made tries; the next round begins without them."""
+    with app.app_context():
+        Throttle.delete().execute()
+
+
+def test_of_16_threads_spending_one_recovery_code_exactly_one_wins_50_times(app: Flask, omar: Person) -> None:
+    for _ in range(50):
+        waiting = past_the_password(app, omar, "/login/recovery")
+        forget_failures(app)
+        pages = all_send(waiting, recovery_code=omar.recovery_code)
+        assert sum(page.status == 303 for page in pages) == 1
+        assert {page.status for page in pages} <= {303, 422, 429}
+        ((winner, _),) = [pair for pair, page in zip(waiting, pages, strict=True) if page.status == 303]
+        page = save_new_code(winner, winner.get("/mfa/recovery-code"), omar)
+        assert winner.submit(page, still_have="yes").h1 == "Security"
+    assert count(app, RecoveryCode, RecoveryCode.retired_by == Retirement.SPENT) == 50
+    assert live_codes(app) == 1
+
+
+def test_of_16_threads_sending_one_six_digit_code_exactly_one_wins_50_times(app: Flask, omar: Person, clock) -> None:
+    for _ in range(50):
+        waiting = past_the_password(app, omar, "/login/code")
+        forget_failures(app)
+        pages = all_send(waiting, code=omar.code())
+        assert sum(page.status == 303 for page in pages) == 1
+        assert {page.status for page in pages} <= {303, 422, 429}
+        clock.pass_by(30)
+    assert count(app, TotpAuthenticator) == 1
+
+
+def test_a_double_click_by_threads_of_one_session_spends_one_code_and_signs_in_once(app: Flask, omar: Person) -> None:
+    browser = Browser(app)
+    give_password(browser, omar)
+    page = browser.get("/login/recovery")
+    copies = [browser.copy() for _ in range(THREADS)]
+    pages = at_once([lambda b=b: b.send(page, {"recovery_code": omar.recovery_code}) for b in copies])
+    assert {page.status for page in pages} <= {303, 429}
+    prompt = browser.get("/mfa/recovery-code")
+    pages = at_once([lambda b=b: b.send(prompt, {"saved": "yes"}) for b in copies])
+    assert sum(page.headers["Location"] == "/mfa/lost-device" for page in pages) == 1
+    assert sum("Set-Cookie" in page.headers for page in pages) == 1, "the late ones leave the new cookie alone"
+    assert count(app, RecoveryCode, RecoveryCode.retired_by == Retirement.SPENT) == 1
+    assert count(app, Session) == 1
+
+
+def test_using_a_code_and_saving_a_new_one_at_once_leaves_one_that_works(app: Flask, omar: Person, clock) -> None:
+    owner = Browser(app)
+    sign_in(owner, omar)
+    for _ in range(10):
+        new = owner.press(owner.get("/account/recovery-code"), "Make a new code")
+        other = Browser(app)
+        give_password(other, omar)
+        use = other.get("/login/recovery")
+        saved, used = at_once(
+            [
+                partial(owner.send, new, {"saved": "yes"}),
+                partial(other.send, use, {"recovery_code": omar.recovery_code}),
+            ]
+        )
+        assert {saved.status, used.status} <= {303, 422}
+        assert 1 <= live_codes(app) <= 2
+        if saved.status == 422:  # the other's replacement has taken the place of the new code
+            new = saved
+            assert owner.submit(new, saved="yes").path == "/account"
+        omar.recovery_code = shown_code(new)
+    assert use_recovery_code(Browser(app), omar).h1.startswith("You're in")

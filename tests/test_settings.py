@@ -1,0 +1,343 @@
+"""Every setting: what it may be, where it may come from, and that a wrong one refuses to start and says which it is."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import settings
+from app import create_app
+from authn.passwords import Cost
+from settings import ConfigurationError
+from tests.conftest import CHEAP, KEY
+
+ROOT = Path(__file__).parents[1]
+OTHER_KEY = KEY[::-1]
+DATABASE = "sqlite:////nowhere/test.db"
+
+Load = Callable[..., dict[str, Any]]
+
+# A value that is right, and texts that are wrong wherever they come from.
+TEXTS: dict[str, tuple[str, list[str]]] = {
+    "RECOVERY_CODES_ENABLED": ("on", ["maybe", "2", "-1", "enabled", "None"]),
+    "SITE_NAME": ("Harbour", ["Har:bour", "Har\nbour", "Har\x1b[31mbour"]),
+    "SITE_URL": (
+        "https://example.com",
+        [
+            *("example.com", "ftp://example.com", "javascript:1", "https://", "https:///login", "http://example.com"),
+            *("https://example.com/app", "https://example.com?a=b", "https://example.com#a", "https://[::1"),
+            *("http://127.0.0.1@example.com", "http://localhost\\@example.com", "https://a\nb"),
+        ],
+    ),
+    "SUPPORT_CONTACT": ("Ines, room 12: ext. 7", ["Ines\nroom 12", "Ines\x07"]),
+    "DATABASE_URL": (DATABASE, ["test.db", "sqlite:test.db", "mysql://db/test", "postgres://db/test", "a\nb"]),
+    "SECRET_KEY": (KEY, ["dev", "x" * 31]),
+    "SECRET_KEY_FALLBACKS": (f"{KEY},{OTHER_KEY}", ["dev", f"{KEY},dev", f"dev,{KEY}", "x" * 31]),
+    "SIGN_IN_SECONDS": ("60", ["59", "0", "-600", "600.0", "ten", "10 min", "1e3", "0x100", "\u00b2"]),
+    "ENROLLMENT_SECONDS": ("60", ["59", "0", "-900", "nine"]),
+    "SESSION_IDLE_SECONDS": ("60", ["59", "0", "-1", "1h"]),
+    "SESSION_LIFETIME_SECONDS": ("60", ["59", "0", "-1", "1d"]),
+    "STEP_UP_SECONDS": ("1", ["0", "-1", "soon"]),
+    "PASSWORD_MIN_LENGTH": ("8", ["7", "0", "-15", "long"]),
+    "PASSWORD_HASH_COST": (
+        "m=19456,t=2,p=1",
+        ["high", "m=65536", "m=65536,t=3", "65536,3,4", "m=a,t=b,p=c", "m=1,t=,p=1"],
+    ),
+    "ADDRESS_LIMIT": ("0", ["-1", "none", "1.5"]),
+    "TRUSTED_PROXIES": ("1", ["-1", "all", "127.0.0.1"]),
+    "DEMO": ("on", ["maybe", "2", "demo"]),
+}
+
+# Values that no text can be, for create_app's argument.
+VALUES: dict[str, tuple[Any, list[Any]]] = {
+    "RECOVERY_CODES_ENABLED": (True, [2, 0.5, [], [True]]),
+    "SITE_NAME": ("123", [123, b"Harbour", True]),
+    "SITE_URL": ("https://example.com", [5000, b"https://example.com"]),
+    "SUPPORT_CONTACT": ("Ines", [7, ["Ines"]]),
+    "DATABASE_URL": (DATABASE, [7, Path("test.db")]),
+    "SECRET_KEY": (KEY, [KEY.encode(), 10**40, KEY[:31]]),
+    "SECRET_KEY_FALLBACKS": ([KEY, OTHER_KEY], [[KEY, "dev"], [KEY.encode()], [7]]),
+    "SIGN_IN_SECONDS": (60, [59, 0, -600, 600.0, True]),
+    "ENROLLMENT_SECONDS": (60, [59, False]),
+    "SESSION_IDLE_SECONDS": (60, [59, False]),
+    "SESSION_LIFETIME_SECONDS": (60, [59, False]),
+    "STEP_UP_SECONDS": (1, [0, False]),
+    "PASSWORD_MIN_LENGTH": (8, [7, -15, [15]]),
+    "PASSWORD_HASH_COST": (Cost(19456, 2, 1), [4, (65536, 3, 4), Cost(19455, 3, 4)]),
+    "ADDRESS_LIMIT": (0, [-1, False]),
+    "TRUSTED_PROXIES": (1, [-1, True]),
+    "DEMO": (True, [2, []]),
+    "CLOCK": (lambda: 0.0, [0, "time.time", 1.5]),
+}
+
+
+def rows(table: dict[str, tuple[Any, list[Any]]]) -> list[tuple[str, Any, Any]]:
+    return [(key, wrong, right) for key, (right, all_wrong) in table.items() for wrong in all_wrong]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("FLASK_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """The settings in force, beside a key and a database, in an instance folder of this test's own."""
+
+    def load_with(**given: Any) -> dict[str, Any]:
+        return settings.load({"SECRET_KEY": KEY, "DATABASE_URL": DATABASE, **given}, tmp_path / "instance")
+
+    return load_with
+
+
+def refusal(load: Callable[[], Any]) -> str:
+    with pytest.raises(ConfigurationError) as error:
+        load()
+    return error.value.message
+
+
+def is_one_sentence_about(key: str, message: str) -> bool:
+    return message.startswith(f"{key} ") and message.endswith(".") and ". " not in message and message.isprintable()
+
+
+# What is wrong --------------------------------------------------------------------------------------------------------
+
+
+def test_every_setting_is_tried_below() -> None:
+    assert VALUES.keys() == settings.SETTINGS.keys()
+    assert TEXTS.keys() == settings.SETTINGS.keys() - {"CLOCK"}
+
+
+@pytest.mark.parametrize(("key", "wrong", "right"), rows(TEXTS))
+def test_a_wrong_text_in_the_environment_refuses_to_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, wrong: str, right: str
+) -> None:
+    for name, value in {"SECRET_KEY": KEY, "DATABASE_URL": DATABASE, key: wrong}.items():
+        monkeypatch.setenv(f"FLASK_{name}", value)
+    assert is_one_sentence_about(key, refusal(lambda: settings.load({}, tmp_path)))
+    monkeypatch.setenv(f"FLASK_{key}", right)
+    assert settings.load({}, tmp_path)[key] != settings.SETTINGS[key].default
+
+
+@pytest.mark.parametrize(("key", "wrong", "right"), [*rows(TEXTS), *rows(VALUES)])
+def test_a_wrong_value_in_the_argument_refuses_to_start(load: Load, key: str, wrong: Any, right: Any) -> None:
+    assert is_one_sentence_about(key, refusal(lambda: load(**{key: wrong})))
+    assert load(**{key: right})[key] != settings.SETTINGS[key].default
+
+
+@pytest.mark.parametrize("key", ["RECOVERY_CODE_ENABLED", "WTF_CSRF_ENABLED", "SESSION_COOKIE_SECURE", "DEBUG"])
+def test_a_key_that_is_no_setting_is_for_tests_only(load: Load, key: str) -> None:
+    assert key in refusal(lambda: load(**{key: False}))
+    assert key in refusal(lambda: load(**{key: False, "TESTING": False}))
+    assert key in refusal(lambda: load(**{key: False, "TESTING": "yes"}))
+    assert load(**{key: False, "TESTING": True})[key] is False
+
+
+@pytest.mark.parametrize("cost", [CHEAP, "m=19455,t=2,p=1", "m=19456,t=1,p=1", "m=38911,t=1,p=4", "m=8,t=9999,p=1"])
+def test_a_cheap_hash_is_for_tests_only(load: Load, cost: str) -> None:  # PW-13
+    assert is_one_sentence_about("PASSWORD_HASH_COST", refusal(lambda: load(PASSWORD_HASH_COST=cost)))
+    numbers = [int(part[2:]) for part in cost.split(",")]
+    assert load(PASSWORD_HASH_COST=cost, TESTING=True)["PASSWORD_HASH_COST"] == Cost(*numbers)
+
+
+@pytest.mark.parametrize("cost", ["m=19456,t=2,p=1", "m=47104,t=1,p=1", "m=65536,t=3,p=4", "m=2097152,t=1,p=4"])
+def test_the_costs_that_owasp_and_rfc_9106_name_are_taken(load: Load, cost: str) -> None:  # PW-13
+    assert load(PASSWORD_HASH_COST=cost)["PASSWORD_HASH_COST"] == Cost(*(int(part[2:]) for part in cost.split(",")))
+
+
+@pytest.mark.parametrize("name", ["TESTING", "WTF_CSRF_ENABLED"])
+def test_the_environment_switches_no_protection_off(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, load: Load, name: str
+) -> None:
+    monkeypatch.setenv(f"FLASK_{name}", "True" if name == "TESTING" else "False")
+    app = create_app({"SECRET_KEY": KEY, "DATABASE_URL": f"sqlite:///{tmp_path}/test.db"})
+    assert (app.testing, app.config.get("WTF_CSRF_ENABLED", True)) == (False, True)
+    assert refusal(lambda: load(PASSWORD_HASH_COST=CHEAP))
+
+
+def test_the_clock_does_not_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, load: Load) -> None:  # TO-8
+    monkeypatch.setenv("FLASK_CLOCK", "0")
+    assert load()["CLOCK"] is time.time
+    assert load(CLOCK=len)["CLOCK"] is len
+
+
+# What is right --------------------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_those_of_the_documents(tmp_path: Path) -> None:
+    loaded = settings.load({}, tmp_path)
+    assert len(loaded.pop("SECRET_KEY")) >= 64
+    assert loaded == {
+        "RECOVERY_CODES_ENABLED": None,
+        "SITE_NAME": "Sparekey",
+        "SITE_URL": "http://localhost:5000",
+        "SUPPORT_CONTACT": "the person who runs this site",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/sparekey.db",
+        "SECRET_KEY_FALLBACKS": [],
+        "SIGN_IN_SECONDS": 600,
+        "ENROLLMENT_SECONDS": 900,
+        "SESSION_IDLE_SECONDS": 3600,
+        "SESSION_LIFETIME_SECONDS": 86400,
+        "STEP_UP_SECONDS": 600,
+        "PASSWORD_MIN_LENGTH": 15,
+        "PASSWORD_HASH_COST": Cost(65536, 3, 4),
+        "ADDRESS_LIMIT": 100,
+        "TRUSTED_PROXIES": 0,
+        "DEMO": False,
+        "CLOCK": time.time,
+    }
+
+
+@pytest.mark.parametrize("key", ["RECOVERY_CODES_ENABLED", "DEMO"])
+@pytest.mark.parametrize(
+    ("words", "meant"), [(["true", "1", "yes", "on"], True), (["false", "0", "no", "off"], False)], ids=["on", "off"]
+)
+def test_booleans_are_read_in_every_spelling(
+    monkeypatch: pytest.MonkeyPatch, load: Load, key: str, words: list[str], meant: bool
+) -> None:
+    for word in chain.from_iterable((word, word.upper(), word.title(), f" {word}\n") for word in words):
+        assert load(**{key: word})[key] is meant
+        monkeypatch.setenv(f"FLASK_{key}", word)
+        assert load()[key] is meant
+    monkeypatch.delenv(f"FLASK_{key}")
+    assert load(**{key: meant})[key] is load(**{key: int(meant)})[key] is meant
+
+
+@pytest.mark.parametrize("key", TEXTS)
+@pytest.mark.parametrize("empty", ["", " ", "\t\n"])
+def test_an_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, empty: str) -> None:
+    unset = settings.load({}, tmp_path)
+    monkeypatch.setenv(f"FLASK_{key}", empty)
+    assert settings.load({}, tmp_path) == unset
+
+
+@pytest.mark.parametrize("text", ["123", "true", "null", "[1]", "0x10", "{{7*7}}", "Caf\u00e9 & S\u00f8ns"])
+def test_text_stays_text(monkeypatch: pytest.MonkeyPatch, load: Load, text: str) -> None:
+    monkeypatch.setenv("FLASK_SITE_NAME", text)
+    monkeypatch.setenv("FLASK_SECRET_KEY_FALLBACKS", "1" * 32)
+    assert load()["SITE_NAME"] == load(SITE_NAME=text)["SITE_NAME"] == text
+    assert load()["SECRET_KEY_FALLBACKS"] == ["1" * 32]
+
+
+@pytest.mark.parametrize("key", TEXTS)
+def test_the_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str) -> None:
+    given = {
+        "RECOVERY_CODES_ENABLED": False,
+        "SITE_NAME": "Lamp",
+        "SITE_URL": "https://example.org",
+        "SUPPORT_CONTACT": "Omar",
+        "DATABASE_URL": "postgresql://db/test",
+        "SECRET_KEY": OTHER_KEY,
+        "SECRET_KEY_FALLBACKS": [OTHER_KEY],
+        "PASSWORD_HASH_COST": Cost(65536, 4, 4),
+        "DEMO": False,
+    }.get(key, 77)
+    for name, text in {"SECRET_KEY": KEY, "DATABASE_URL": DATABASE, key: TEXTS[key][0]}.items():
+        monkeypatch.setenv(f"FLASK_{name}", text)
+    assert settings.load({}, tmp_path)[key] not in (given, settings.SETTINGS[key].default)
+    assert settings.load({key: given}, tmp_path)[key] == given
+
+
+def test_create_app_takes_its_argument_before_the_environment_and_refuses_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = {"SECRET_KEY": KEY, "DATABASE_URL": f"sqlite:///{tmp_path}/test.db", "SITE_NAME": "Harbour"}
+    monkeypatch.setenv("FLASK_SITE_NAME", "Lamp")
+    monkeypatch.setenv("FLASK_SUPPORT_CONTACT", "Ines")
+    config = create_app(given).config
+    assert (config["SITE_NAME"], config["SUPPORT_CONTACT"], config["SECRET_KEY"]) == ("Harbour", "Ines", KEY)
+    assert is_one_sentence_about("SITE_NAME", refusal(lambda: create_app({**given, "SITE_NAME": "Har:bour"})))
+
+
+# Settings that depend on another --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "localhost:5000", "sparekey.localhost:8000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000", "[::1]"],
+)
+def test_plain_http_is_for_this_machine(load: Load, host: str) -> None:
+    assert load(SITE_URL=f"http://{host}/")["SITE_URL"] == f"http://{host}"
+    assert load(SITE_URL=f"http://{host}", DEMO=True)["DEMO"] is True
+    assert load(SITE_URL=f"https://{host}", DEMO=True)["DEMO"] is True
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.com",
+        "localhost.example.com",
+        "127.0.0.1.example.com",
+        "notlocalhost",
+        "0.0.0.0:5000",
+        "192.168.1.7",
+        "169.254.169.254",
+        "[fe80::1]",
+        "[2001:db8::1]",
+        "2130706433",
+    ],
+)
+def test_other_hosts_need_https_and_have_no_demo(load: Load, host: str) -> None:
+    assert is_one_sentence_about("SITE_URL", refusal(lambda: load(SITE_URL=f"http://{host}")))
+    assert "DEMO is only" in refusal(lambda: load(SITE_URL=f"https://{host}", DEMO=True))
+    assert load(SITE_URL=f"https://{host}", DEMO=False)["SITE_URL"] == f"https://{host}"
+
+
+def test_a_shared_database_needs_a_key_that_is_given(tmp_path: Path) -> None:  # AD-6
+    message = refusal(lambda: settings.load({"DATABASE_URL": "postgresql://db/test"}, tmp_path))
+    assert is_one_sentence_about("SECRET_KEY", message)
+    assert "python -c" in message
+    assert list(tmp_path.iterdir()) == []
+    loaded = settings.load({"DATABASE_URL": "postgresql://db/test", "SECRET_KEY": KEY}, tmp_path)
+    assert loaded["SECRET_KEY"] == KEY
+
+
+def test_nothing_is_written_where_key_and_database_are_given(load: Load, tmp_path: Path) -> None:
+    assert load()["SECRET_KEY"] == KEY
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:  # AD-6
+    instance = tmp_path / "new" / "instance"
+    before = os.umask(0)  # the most generous one: the file must not depend on it
+    try:
+        key = settings.load({}, instance)["SECRET_KEY"]
+    finally:
+        os.umask(before)
+    assert [path.name for path in instance.iterdir()] == ["secret_key"]
+    assert stat.S_IMODE((instance / "secret_key").stat().st_mode) == 0o600
+    assert stat.S_IMODE(instance.stat().st_mode) == 0o700
+    assert len(key) >= 64
+    assert settings.load({}, instance)["SECRET_KEY"] == key
+    assert settings.load({"SECRET_KEY": KEY}, instance)["SECRET_KEY"] == KEY
+    assert settings.load({}, instance)["SECRET_KEY"] == key
+    assert settings.load({}, tmp_path / "other")["SECRET_KEY"] != key
+
+
+def test_processes_that_start_at_once_end_with_the_same_key(tmp_path: Path) -> None:  # AD-6
+    start = (
+        "import settings, sys, pathlib; print('ready', flush=True); sys.stdin.read();"
+        "print(settings.load({}, pathlib.Path(sys.argv[1]))['SECRET_KEY'])"
+    )
+    gate, opener = os.pipe()  # closing it starts them all
+    processes = [
+        subprocess.Popen(  # noqa: S603 - nobody else chooses what is run
+            [sys.executable, "-c", start, str(tmp_path)], cwd=ROOT, stdin=gate, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(8)
+    ]
+    os.close(gate)
+    assert [process.stdout and process.stdout.readline() for process in processes] == ["ready\n"] * 8
+    os.close(opener)
+    keys = [process.communicate()[0].strip() for process in processes]
+    assert keys == [(tmp_path / "secret_key").read_text().strip()] * 8
+    assert len(keys[0]) >= 64
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
