@@ -1,9 +1,10 @@
 # make run, make test, make lint: each sets up what it needs first.
 PYTHON ?= python3
 PORT ?= 5000
+INSTANCE ?= $(CURDIR)/instance
 BIN := .venv/bin
 
-.PHONY: install run test lint lock
+.PHONY: install run seed test lint lock
 
 install: .venv/ready
 
@@ -13,16 +14,19 @@ install: .venv/ready
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
-run: export FLASK_APP = app.py
-run: export FLASK_DEMO = 1
-run: export FLASK_SITE_URL = http://127.0.0.1:$(PORT)
-run: export FLASK_DATABASE_URL = sqlite:///$(CURDIR)/instance/demo.db
-run: install
-	@mkdir -p instance
+run seed: export FLASK_APP = app.py
+run seed: export FLASK_DEMO = 1
+run seed: export FLASK_SITE_URL = http://127.0.0.1:$(PORT)
+run seed: export FLASK_DATABASE_URL = sqlite:///$(INSTANCE)/demo.db
+run: install seed
+	@exec $(BIN)/gunicorn --workers 2 --threads 4 --bind 127.0.0.1:$(PORT) --log-level warning 'app:create_app()'
+
+# The demo's people as new, recovery codes on.
+seed: install
+	@mkdir -p $(INSTANCE)
 	@$(BIN)/flask db upgrade
 	@$(BIN)/flask recovery-codes enable
 	@$(BIN)/flask demo seed
-	@exec $(BIN)/gunicorn --workers 2 --threads 4 --bind 127.0.0.1:$(PORT) --log-level warning 'app:create_app()'
 
 test: lint
 	@$(BIN)/pytest -q -n 2 --dist worksteal

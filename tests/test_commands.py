@@ -170,7 +170,7 @@ def test_a_process_of_its_own_says_one_line_and_logs_one_event_without_what_was_
     }
 
     def flask(email: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(  # noqa: S603 - our own command
+        return subprocess.run(
             [sys.executable, "-m", "flask", "--app", "app", "users", "create", email, "--password-stdin"],
             input=PASSWORD,
             capture_output=True,

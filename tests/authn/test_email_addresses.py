@@ -22,6 +22,8 @@ from authn.email_addresses import fold
         ("\u017fam@example.com", "sam@example.com"),
         ("zoe\u0308@example.com", "zo\u00eb@example.com"),
         ("ZO\u00cb@example.com", "zo\u00eb@example.com"),
+        ("J\u030c@example.com", "\u01f0@example.com"),  # composed only once it is folded
+        ("\u01f0@example.com", "\u01f0@example.com"),
         ("ma.ya+shop@mail.example.co.uk", "ma.ya+shop@mail.example.co.uk"),
         ("o'maya@localhost", "o'maya@localhost"),
     ],

@@ -73,6 +73,7 @@ def test_spaces_dashes_and_newlines_in_six_digits_do_not_matter(typed: str) -> N
         "7F3K-9QXM-2D8R-HJ5T-V0WB-4NZ3",
         "1" * 10_000,
     ],
+    ids=lambda text: ascii(text)[:40],
 )
 def test_anything_but_six_digits_is_no_code(typed: str) -> None:  # TO-11
     assert totp.read(typed) is None
@@ -84,11 +85,11 @@ def test_a_setup_key_is_base32_in_groups_of_four() -> None:
     assert totp.setup_key(SECRET) == KEY
 
 
-@pytest.mark.parametrize("secret", [SECRET, *(totp.new_secret() for _ in range(20))])
-def test_a_setup_key_leads_back_to_its_secret_however_it_is_typed(secret: bytes) -> None:
-    key = totp.setup_key(secret)
-    for typed in (key, key.lower(), key.replace(" ", ""), key.replace(" ", "-"), key.replace(" ", "  "), f" {key}\r\n"):
-        assert totp.read_setup_key(typed) == secret
+def test_a_setup_key_leads_back_to_its_secret_however_it_is_typed() -> None:
+    for secret in (SECRET, *(totp.new_secret() for _ in range(20))):
+        key = totp.setup_key(secret)
+        for typed in (key, key.lower(), key.replace(" ", ""), key.replace(" ", "-"), f" {key.replace(' ', '  ')}\r\n"):
+            assert totp.read_setup_key(typed) == secret
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_setup_key_leads_back_to_its_secret_however_it_is_typed(secret: bytes)
         "A" * 100_001,
         "A" * 100_000 + "!",
     ],
-    ids=ascii,
+    ids=lambda text: ascii(text)[:40],
 )
 def test_nonsense_is_no_setup_key(nonsense: str) -> None:
     assert totp.read_setup_key(nonsense) is None
