@@ -1,6 +1,7 @@
 """Every setting: its default and what it may be. A wrong one refuses to start with a sentence that names its key."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -64,12 +65,14 @@ def _site_name(value: Any) -> str:
 
 
 def _site_url(value: Any) -> str:
-    url = urlsplit(_text(value))
-    if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/") or url.query or url.fragment:
+    form = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", _text(value).lower())
+    if form is None:
         raise ValueError("must be an address in the form https://example.com")
-    if url.scheme == "http" and not is_loopback(url.hostname):
+    scheme, host, port = form.groups()
+    if scheme == "http" and not is_loopback(host.strip("[]")):
         raise ValueError("must begin with https:// unless it is on this machine: passwords must not travel in clear")
-    return f"{url.scheme}://{url.netloc}"
+    is_usual = port is None or int(port) == {"http": 80, "https": 443}[scheme]
+    return f"{scheme}://{host}" if is_usual else f"{scheme}://{host}:{port}"
 
 
 def _database_url(value: Any) -> str | None:
@@ -90,18 +93,20 @@ def _secret_key(value: Any) -> str | None:
 
 
 def _secret_keys(value: Any) -> list[str]:
-    keys = value.split(",") if isinstance(value, str) else list(value)
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("must be keys separated by commas")
+    keys = [key.strip() for key in value.split(",")] if isinstance(value, str) else value
     return [key for key in map(_secret_key, keys) if key]
 
 
 def _hash_cost(value: Any) -> Cost:
     if isinstance(value, Cost):
         return value
-    try:
-        parts = dict(part.split("=") for part in str(value).split(","))
-        return Cost(int(parts["m"]), int(parts["t"]), int(parts["p"]))
-    except (KeyError, ValueError):
-        raise ValueError("must be in the form m=65536,t=3,p=4") from None
+    form = re.fullmatch(r"m=([0-9]{1,7}),t=([0-9]{1,3}),p=([0-9]{1,3})", str(value).replace(" ", ""))
+    memory_kib, rounds, parallelism = map(int, form.groups()) if form else (0, 0, 0)
+    if rounds < 1 or not 1 <= parallelism <= memory_kib // 8:
+        raise ValueError("must be in the form m=65536,t=3,p=4, at least 8 KiB for each of p lanes")
+    return Cost(memory_kib, rounds, parallelism)
 
 
 def _clock(value: Any) -> Callable[[], float]:
@@ -142,9 +147,9 @@ def load(given: Mapping[str, Any], instance: Path) -> dict[str, Any]:
     loaded = {key: given[key] for key in given.keys() & (unknown | {"TESTING"})}
     for key, setting in SETTINGS.items():
         value = given.get(key)
-        if value is None and setting.in_environment:
-            value = os.environ.get(f"FLASK_{key}", "").strip() or None
-        loaded[key] = _read(key, setting, setting.default if value is None else value)
+        if key not in given and setting.in_environment:
+            value = os.environ.get(f"FLASK_{key}", "").strip()
+        loaded[key] = _read(key, setting, setting.default if value in (None, "") else value)
     _settle(loaded, instance, testing)
     return loaded
 
@@ -195,4 +200,7 @@ def _kept_key(path: Path) -> str:
         pass
     finally:
         draft.unlink(missing_ok=True)
-    return path.read_text().strip()
+    key = path.read_text().strip()
+    if len(key) < KEY_MIN_LENGTH:
+        raise ConfigurationError(f"SECRET_KEY: {path} holds no key; put the key back, or delete it to have one made.")
+    return key

@@ -49,29 +49,29 @@ class Hasher:
         """Whether it is the password, and a new hash to store where the cost has changed since.
 
         Nobody's password (None) and one that is too long cost what a wrong one costs."""
-        if len(password) > MAX_LENGTH:
-            password, stored = "", None
-        matches, renewed = self._context.verify_and_update(_normalized(password), stored or self._nobody)
+        typed = _normalized(password)
+        if len(typed) > MAX_LENGTH:
+            typed, stored = "", None
+        matches, renewed = self._context.verify_and_update(typed, stored or self._nobody)
         return bool(matches), renewed
 
 
 def check_choice(password: str, min_length: int, names: Sequence[str]) -> None:
     """Raise Refused unless the password may be chosen. `names` are words it must not consist of: the site's, the
     person's. Compared is the whole password, never a part of it (NIST SP 800-63B-4 3.1.1.2)."""
-    length = len(_normalized(password))
+    password = _normalized(password)
+    length = len(password)
     if length < min_length:
         raise Refused(f"Use at least {min_length} characters; that has {length}. A few unrelated words do well.")
     if length > MAX_LENGTH:
         raise Refused(f"Use at most {MAX_LENGTH:,} characters.")
     folded = password.casefold()
-    for word in {folded, _TAIL.sub("", folded)}:
-        if _is_made_of(word, {name.casefold() for name in names if name}):
-            raise Refused("That's made of your own or this site's name. Use a few unrelated words instead.")
-        if _is_made_of(word, _common()):
-            raise Refused("Too many people use that one. Use a few unrelated words instead.")
+    known = _common() | {_normalized(name).casefold() for name in names if name}
+    if any(_is_made_of(word, known) for word in (folded, _TAIL.sub("", folded))):
+        raise Refused("That's too easy to guess: it's made of common passwords or names. Use a few unrelated words.")
 
 
-def _is_made_of(text: str, words: frozenset[str] | set[str]) -> bool:
+def _is_made_of(text: str, words: frozenset[str]) -> bool:
     """Whether the text is one of the words, one repeated, or two of them joined."""
     period = (text + text).find(text, 1)  # the length of the shortest unit that repeats to the whole text
     if text[:period] in words:

@@ -41,7 +41,8 @@ class Keyring:
 
     def fingerprint(self, purpose: str, text: str) -> str:
         """A keyed hash of the text: the same for the same text, and nothing to anyone without the key."""
-        return hmac.digest(_derive(self._secrets[0], purpose), text.encode(), sha256).hex()
+        key = _derive(self._secrets[0], f"fingerprint {purpose}")
+        return hmac.digest(key, text.encode(), sha256).hex()
 
 
 def _derive(secret: bytes, label: str) -> bytes:

@@ -4,7 +4,7 @@ it works once, is decided in models."""
 import re
 import secrets
 
-from passlib.exc import InvalidTokenError
+from passlib.exc import TokenError
 from passlib.totp import TOTP, group_string
 
 PERIOD_SECONDS = 30
@@ -26,7 +26,7 @@ def matching_step(secret: bytes, code: str, now: int) -> int | None:
     """The 30-second step this code belongs to, from one before now to one after; None when it belongs to none."""
     try:
         return int(_totp(secret).match(code, time=now, window=WINDOW_SECONDS).counter)
-    except InvalidTokenError:
+    except TokenError:
         return None
 
 
@@ -40,7 +40,9 @@ def setup_key(secret: bytes) -> str:
 
 
 def read_setup_key(typed: str) -> bytes | None:
-    """The secret behind a setup key, however it was spaced; None when it is not one."""
+    """The secret behind a setup key, however it was spaced; None when it is not one, or under 80 bits."""
+    if len(re.sub(r"[\s=-]", "", typed)) < 16:
+        return None
     try:
         return bytes(TOTP(key=typed, format="base32").key)
     except (ValueError, TypeError):

@@ -112,7 +112,7 @@ def test_a_fingerprint_is_no_plain_hash(algorithm: str) -> None:
 @pytest.mark.parametrize("purpose", ["throttle", "known browser"])
 def test_the_key_of_a_fingerprint_opens_nothing(purpose: str) -> None:
     sealed = KEYRING.seal(SECRET, "authenticator", 7)
-    key = derived(purpose)
+    key = derived(f"fingerprint {purpose}")
     assert hmac.digest(key, b"maya@example.com", "sha256").hex() == KEYRING.fingerprint(purpose, "maya@example.com")
     with pytest.raises(InvalidTag):
         AESGCM(key).decrypt(sealed[:12], sealed[12:], b"authenticator\x007")
