@@ -20,9 +20,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import settings
 import store
-from authn.passwords import Hasher
+from authn.passwords import Policy
 from authn.sealing import Keyring, Unreadable
-from blueprints import account, cli, demo, enrollment, login, recovery, signin, words
+from blueprints import account, admin, cli, demo, enrollment, login, recovery, signin, words
 from models import Event, Kind, Paused, Superseded
 from models import Setting as Switch
 
@@ -58,11 +58,11 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     manager.session_protection = None  # it would write a hash of address and browser into the cookie
     manager.request_loader(signin.load_user)
 
-    for blueprint in (login.bp, enrollment.bp, recovery.bp, account.bp):
+    for blueprint in (login.bp, enrollment.bp, recovery.bp, account.bp, admin.bp):
         app.register_blueprint(blueprint)
     if app.config["DEMO"]:
         app.register_blueprint(demo.bp)
-    for group in (cli.db, cli.users, cli.codes, demo.commands):
+    for group in (cli.db, cli.users, cli.codes, cli.keys, cli.events, demo.commands):
         app.cli.add_command(group)
     app.add_url_rule("/healthz", "healthz", signin.public(_healthz))
 
@@ -99,7 +99,7 @@ def _open_store(app: Flask) -> None:
     own = store.Store(
         store.connect_database(config["DATABASE_URL"]),
         Keyring([config["SECRET_KEY"], *config["SECRET_KEY_FALLBACKS"]]),
-        Hasher(config["PASSWORD_HASH_COST"]),
+        Policy(config["PASSWORD_HASH_COST"], config["PASSWORD_MIN_LENGTH"], config["SITE_NAME"]),
         store.Lifetimes(
             sign_in=config["SIGN_IN_SECONDS"],
             enrollment=config["ENROLLMENT_SECONDS"],

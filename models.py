@@ -29,11 +29,12 @@ from peewee import (
 from authn import recovery_codes, throttle, totp
 from authn.recovery_codes import Slip
 from authn.sealing import Unreadable
-from authn.throttle import ONE_TIME_CODE, PASSWORD, RECOVERY_CODE, Limit
+from authn.throttle import EVERY_LIMIT, ONE_TIME_CODE, PASSWORD, RECOVERY_CODE, Limit
 from store import OpenDatabase, store
 
 log = logging.getLogger("sparekey.events")
 
+INVITATION_SECONDS = 72 * 3600
 _TOUCH_SECONDS = 60
 _IDLE_THROTTLE_SECONDS = 30 * 86400
 _ADDRESS = "address"
@@ -85,33 +86,45 @@ class Factor(StrEnum):
 class Kind(StrEnum):
     """What an event tells."""
 
-    USER_CREATED = "user_created"
-    PASSWORD_RIGHT = "password_right"  # noqa: S105 - no secret: what an event is called
-    PASSWORD_WRONG = "password_wrong"  # noqa: S105
-    CODE_WRONG = "code_wrong"
-    CODE_REPLAYED = "code_replayed"
-    SIGNED_IN = "signed_in"
-    SIGNED_OUT = "signed_out"
-    STEPPED_UP = "stepped_up"
-    PAUSED = "paused"
-    ENROLLMENT_STARTED = "enrollment_started"
-    ENROLLMENT_CODE_WRONG = "enrollment_code_wrong"
-    AUTHENTICATOR_ADDED = "authenticator_added"
-    AUTHENTICATOR_REPLACED = "authenticator_replaced"
-    DEVICE_KEPT = "device_kept"
-    DEVICE_MISSING = "device_missing"
-    RECOVERY_CODE_MADE = "recovery_code_made"
-    RECOVERY_CODE_SAVED = "recovery_code_saved"
-    RECOVERY_CODE_CLAIMED = "recovery_code_claimed"
-    RECOVERY_CODE_WRONG = "recovery_code_wrong"
-    RECOVERY_CODE_OLD = "recovery_code_old"
-    RECOVERY_CODE_BUSY = "recovery_code_busy"
-    RECOVERY_CODE_WHILE_OFF = "recovery_code_while_off"
-    RECOVERY_CODE_SPENT = "recovery_code_spent"
-    RECOVERY_CODES_ENABLED = "recovery_codes_enabled"
-    RECOVERY_CODES_DISABLED = "recovery_codes_disabled"
-    UNREADABLE = "unreadable"
-    REQUEST_REFUSED = "request_refused"
+    USER_CREATED = auto()
+    USER_INVITED = auto()
+    INVITATION_USED = auto()
+    USER_ACTIVATED = auto()
+    USER_DEACTIVATED = auto()
+    ADMIN_MADE = auto()
+    ADMIN_REMOVED = auto()
+    UNLOCKED = auto()
+    PASSWORD_CHANGED = auto()
+    PASSWORD_RIGHT = auto()
+    PASSWORD_WRONG = auto()
+    CODE_WRONG = auto()
+    CODE_REPLAYED = auto()
+    SIGNED_IN = auto()
+    SIGNED_OUT = auto()
+    SESSION_REVOKED = auto()
+    STEPPED_UP = auto()
+    PAUSED = auto()
+    ENROLLMENT_STARTED = auto()
+    ENROLLMENT_CODE_WRONG = auto()
+    AUTHENTICATOR_ADDED = auto()
+    AUTHENTICATOR_REPLACED = auto()
+    MFA_RESET = auto()
+    DEVICE_KEPT = auto()
+    DEVICE_MISSING = auto()
+    RECOVERY_CODE_MADE = auto()
+    RECOVERY_CODE_SAVED = auto()
+    RECOVERY_CODE_CLAIMED = auto()
+    RECOVERY_CODE_WRONG = auto()
+    RECOVERY_CODE_OLD = auto()
+    RECOVERY_CODE_BUSY = auto()
+    RECOVERY_CODE_WHILE_OFF = auto()
+    RECOVERY_CODE_SPENT = auto()
+    RECOVERY_NOTICE_DISMISSED = auto()
+    RECOVERY_CODES_ENABLED = auto()
+    RECOVERY_CODES_DISABLED = auto()
+    UNREADABLE = auto()
+    KEYS_RESEALED = auto()
+    REQUEST_REFUSED = auto()
 
 
 class Table(Model):
@@ -147,15 +160,16 @@ class User(Table):
         return str(self.id)
 
     @classmethod
-    def add(cls, email: str, password: str, act: Act, *, is_admin: bool = False) -> "User | None":
-        """A new person, whose address is folded and whose password has been checked; None when the address is taken."""
-        password_hash = store().hasher.hash(password)
+    def add(cls, email: str, password: str | None, act: Act, *, is_admin: bool = False) -> "User | None":
+        """A new person at a folded address, who can sign in once a password is there; None when the address is taken.
+        Refused when the password may not be chosen."""
+        password_hash = store().policy.hash_choice(password, email) if password is not None else None
         try:
             with store().database.atomic():
                 user = cls.create(
                     email=email,
                     password_hash=password_hash,
-                    password_changed_at=act.now,
+                    password_changed_at=act.now if password_hash else None,
                     is_admin=is_admin,
                     created_at=act.now,
                 )
@@ -168,31 +182,14 @@ class User(Table):
     def remove(cls, emails: tuple[str, ...]) -> None:
         """Delete people and all that is theirs but the events, which then name nobody."""
         for email in emails:
-            Throttle.forget((PASSWORD, ONE_TIME_CODE, RECOVERY_CODE), email)
+            Throttle.forget(EVERY_LIMIT, email)
         cls.delete().where(cls.email.in_(emails)).execute()
 
     @classmethod
-    def overview(cls) -> "list[dict[str, Any]]":
-        """Everybody by address: email, admin, active, enrolled, recovery_code_saved."""
-        saved = RecoveryCode.select().where(RecoveryCode.user == cls.id, _live & _saved)
-        people = (
-            cls.select(
-                cls.email,
-                cls.is_admin.alias("admin"),
-                cls.is_active.alias("active"),
-                TotpAuthenticator.id.is_null(False).alias("enrolled"),
-                fn.EXISTS(saved).alias("recovery_code_saved"),
-            )
-            .join(TotpAuthenticator, JOIN.LEFT_OUTER)
-            .order_by(cls.email)
-        )
-        return [
-            {
-                "email": row["email"],
-                **{key: bool(row[key]) for key in ("admin", "active", "enrolled", "recovery_code_saved")},
-            }
-            for row in people.dicts().iterator()
-        ]
+    def page(cls, now: int, after: str = "", size: int = 50) -> "list[Person]":
+        """People by address, those after this one, with what they sign in with."""
+        people = cls.select().where(cls.email > after).order_by(cls.email).limit(size)
+        return Person.describe(list(people), now)
 
     @classmethod
     def with_password(cls, email: str, password: str, act: Act) -> "User | None":
@@ -202,7 +199,7 @@ class User(Table):
         charge = Throttle.charge(PASSWORD, email, act)
         user = cls.get_or_none(cls.email == email)
         stored = user.password_hash if user and user.is_active else None
-        matches, renewed = store().hasher.verify(password, stored)
+        matches, renewed = store().policy.verify(password, stored)
         if not (matches and user):
             Event.record(Kind.PASSWORD_WRONG, act, user)
             return None
@@ -232,9 +229,126 @@ class User(Table):
     def is_waiting_for_a_device(self) -> bool:
         """Whether the last answer to "do you still have your app?" was "not yet", and no new app was set up since."""
         answers = (Kind.DEVICE_MISSING, Kind.DEVICE_KEPT, Kind.AUTHENTICATOR_REPLACED, Kind.AUTHENTICATOR_ADDED)
-        given = Event.select(Event.kind).where(Event.user == self, Event.kind.in_(answers))
-        last = given.order_by(Event.id.desc()).first()
+        last = Event.of(self).where(Event.kind.in_(answers)).first()
         return last is not None and last.kind == Kind.DEVICE_MISSING
+
+    def set_password(self, password: str, act: Act) -> None:
+        """Give the person this password, in the caller's transaction; every session and known browser of theirs ends
+        with the old one, but for what the caller keeps. Refused when it may not be chosen."""
+        password_hash = store().policy.hash_choice(password, self.email)
+        changed = {User.password_hash: password_hash, User.password_changed_at: act.now}
+        User.update(changed).where(User.id == self.id).execute()
+        Throttle.forget((PASSWORD,), self.email)
+        Event.record(Kind.PASSWORD_CHANGED, act, self)
+
+    def reset_mfa(self, act: Act, reason: str = "") -> str:
+        """Take away app, recovery codes, sessions and password: nobody signs in until the link with the token that this
+        returns has been used. So whoever knows only the old password cannot enroll first."""
+        with store().database.atomic():
+            _lock(self)
+            TotpAuthenticator.delete().where(TotpAuthenticator.user == self).execute()
+            RecoveryCode.retire_all(self, Retirement.RESET, act)
+            Session.delete().where(Session.user == self).execute()
+            User.update(password_hash=None).where(User.id == self.id).execute()
+            Throttle.forget(EVERY_LIMIT, self.email)
+            Event.record(Kind.MFA_RESET, act, self, reason)
+            return Invitation.issue(self, act)
+
+    def unlock(self, act: Act) -> None:
+        """Let the person try again at once, whatever was typed wrong before and wherever."""
+        with store().database.atomic():
+            Throttle.forget(EVERY_LIMIT, self.email)
+            Event.record(Kind.UNLOCKED, act, self)
+
+    def activate(self, act: Act) -> bool:
+        """Let the person sign in again; True."""
+        return self._set(act, Kind.USER_ACTIVATED, is_active=True)
+
+    def deactivate(self, act: Act) -> bool:
+        """End the person's sessions and let them start none; False, and nothing changed, for the last active admin."""
+        with store().database.atomic():
+            if not self._set(act, Kind.USER_DEACTIVATED, is_active=False):
+                return False
+            Session.delete().where(Session.user == self).execute()
+            return True
+
+    def make_admin(self, act: Act) -> bool:
+        """Let the person use the admin pages; True."""
+        return self._set(act, Kind.ADMIN_MADE, is_admin=True)
+
+    def remove_admin(self, act: Act) -> bool:
+        """Close the admin pages to the person; False, and nothing changed, for the last active admin."""
+        return self._set(act, Kind.ADMIN_REMOVED, is_admin=False)
+
+    def _set(self, act: Act, kind: Kind, **changes: bool) -> bool:
+        with store().database.atomic():
+            User.update(id=User.id).where(User.is_admin).execute()  # one at a time: two could remove each other
+            others = User.select().where(User.is_admin, User.is_active, User.id != self.id)
+            if not (all(changes.values()) or others.exists()) and User.get_by_id(self.id).is_admin:
+                return False
+            if User.update(changes).where(User.id == self.id).execute():
+                Event.record(kind, act, self)
+            return True
+
+    def unseen_recovery(self) -> "Event | None":
+        """The use of a recovery code that the person has not dismissed the notice of."""
+        kinds = (Kind.RECOVERY_CODE_SPENT, Kind.RECOVERY_NOTICE_DISMISSED)
+        last = Event.of(self).where(Event.kind.in_(kinds)).first()
+        return last if last and last.kind == Kind.RECOVERY_CODE_SPENT else None
+
+    def dismiss_recovery_notice(self, act: Act) -> None:
+        Event.record(Kind.RECOVERY_NOTICE_DISMISSED, act, self)
+
+    @classmethod
+    def count_without_code(cls) -> int:
+        """How many have an app but no saved recovery code."""
+        saved = RecoveryCode.select().where(RecoveryCode.user == TotpAuthenticator.user, _live, _saved)
+        return int(TotpAuthenticator.select().where(~fn.EXISTS(saved)).count())
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person as admins see them."""
+
+    user: User
+    enrolled: bool
+    enrolling: bool
+    code_saved: bool
+    code_unsaved: bool
+    last_sign_in: int | None
+    is_paused: bool
+    paused_until: int | None  # None while paused: until an admin acts
+
+    @classmethod
+    def describe(cls, users: list[User], now: int) -> "list[Person]":
+        """Everything about a page of people in a handful of queries, however many they are."""
+        ids = [user.id for user in users]
+        enrolled = _owners(TotpAuthenticator.select(TotpAuthenticator.user), TotpAuthenticator, ids)
+        enrolling = _owners(Session.select(Session.user).join(Enrollment), Session, ids)
+        live_codes = RecoveryCode.select(RecoveryCode.user).where(_live)
+        code_saved = _owners(live_codes.where(_saved), RecoveryCode, ids)
+        code_unsaved = _owners(live_codes.where(~_saved), RecoveryCode, ids)
+        sign_ins = Event.select(Event.user, fn.MAX(Event.at)).where(Event.kind == Kind.SIGNED_IN, Event.user.in_(ids))
+        last_sign_in = dict(sign_ins.group_by(Event.user).tuples().iterator())
+        pauses = Throttle.pauses([user.email for user in users], now)
+        return [
+            cls(
+                user,
+                enrolled=user.id in enrolled,
+                enrolling=user.id in enrolling,
+                code_saved=user.id in code_saved,
+                code_unsaved=user.id in code_unsaved,
+                last_sign_in=last_sign_in.get(user.id),
+                is_paused=user.email in pauses,
+                paused_until=pauses.get(user.email),
+            )
+            for user in users
+        ]
+
+
+def _owners(rows: Any, table: Any, user_ids: list[int]) -> set[int]:
+    """Which of these people own one of the rows."""
+    return {user_id for (user_id,) in rows.where(table.user.in_(user_ids)).tuples()}
 
 
 def _lock(user: User) -> None:
@@ -310,6 +424,43 @@ class Session(Table):
         with store().database.atomic():
             if Session.delete().where(Session.id == self.id).execute() and act:
                 Event.record(Kind.SIGNED_OUT, act, self.user)
+
+    @classmethod
+    def of(cls, user: User, now: int) -> "list[Session]":
+        """The person's signed-in sessions, the latest seen first."""
+        signed_in = cls.select().where(cls.user == user, cls.step.is_null())
+        latest_first = signed_in.order_by(cls.last_seen_at.desc(), cls.id.desc())
+        return [session for session in latest_first if session.expires_at > now]
+
+    @classmethod
+    def revoke(cls, user: User, session_id: int, act: Act) -> bool:
+        """End this session if it is the person's; say whether it was."""
+        with store().database.atomic():
+            revoked = cls.delete().where(cls.id == session_id, cls.user == user).execute()
+            if revoked:
+                Event.record(Kind.SESSION_REVOKED, act, user)
+        return bool(revoked)
+
+    def revoke_others(self, act: Act) -> int:
+        """Sign out everywhere else; how many browsers were signed in. Unfinished sign-ins end as well."""
+        with store().database.atomic():
+            signed_in = len([other for other in Session.of(self.user, act.now) if other.id != self.id])
+            self.end_others()
+            Event.record(Kind.SESSION_REVOKED, act, self.user, "all others")
+        return signed_in
+
+    def change_password(self, current: str, new: str, act: Act) -> "str | Refusal":
+        """Give the person a new password, which ends every other session of theirs; the new token, or why not. Refused
+        when the new one may not be chosen."""
+        store().policy.check(new, self.user.email)
+        if User.with_password(self.user.email, current, act) is None:
+            return Refusal.OTHER_PASSWORD
+        with store().database.atomic():
+            _lock(self.user)
+            self._still_as_found()
+            self.user.set_password(new, act)
+            self.end_others()
+            return self._move_on(None, act)
 
     def end_others(self, *, unfinished_only: bool = False) -> int:
         """Delete the person's other sessions; how many."""
@@ -722,6 +873,14 @@ class RecoveryCode(Table):
         Event.record(Kind.RECOVERY_CODE_SAVED, act, user)
 
     @classmethod
+    def count_saved(cls) -> int:
+        return int(cls.select().where(_live, _saved).count())
+
+    @classmethod
+    def retire_all(cls, user: User, how: Retirement, act: Act) -> None:
+        cls._retire(cls.user == user, how, act)
+
+    @classmethod
     def claim(cls, session: Session, typed: str, act: Act) -> "Slip | Refusal | Old | Busy | None":
         """Set the code aside for this unfinished sign-in, which goes on to save the replacement made here; None when
         that is so. It is spent only when the replacement is saved, so a cut-off sign-in costs nothing. A typing slip is
@@ -895,6 +1054,19 @@ class Throttle(Table):
             cls.delete().where(cls.key.startswith(cls._key(limit, email))).execute()
 
     @classmethod
+    def pauses(cls, emails: list[str], now: int) -> dict[str, int | None]:
+        """For whom strangers' tries are paused, and until when; None: stopped until an admin acts."""
+        keys = {cls._key(limit, email): (limit, email) for limit in EVERY_LIMIT for email in emails}
+        paused: dict[str, int | None] = {}
+        for row in cls.select().where(cls.key.in_(list(keys))):
+            limit, email = keys[row.key]
+            if limit.is_stopped(row.failures):
+                paused[email] = None
+            elif row.paused_until > now and paused.get(email, 0) is not None:
+                paused[email] = max(row.paused_until, paused.get(email) or 0)
+        return paused
+
+    @classmethod
     def _key(cls, limit: Limit, email: str) -> str:
         return f"{limit.kind}:{store().keyring.fingerprint('throttle', email)}:"
 
@@ -918,12 +1090,24 @@ class Event(Table):
     detail = TextField()
 
     class Meta:
-        indexes = ((("user", "id"), False),)
+        indexes = ((("user", "id"), False), (("user", "kind", "at"), False))
+
+    @classmethod
+    def of(cls, user: User | None = None) -> Any:
+        """What happened, newest first: to this person, or to anybody."""
+        events = cls.select(cls, User).join(User, JOIN.LEFT_OUTER).order_by(cls.id.desc())
+        return events.where(cls.user == user) if user else events
+
+    @classmethod
+    def page(cls, user: User | None = None, before: int | None = None, size: int = 50) -> "list[Event]":
+        """A page of what happened, newest first, older than event `before`."""
+        events = cls.of(user).where(cls.id < before) if before else cls.of(user)
+        return list(events.limit(size))
 
     @classmethod
     def record(cls, kind: Kind, act: Act, user: User | None = None, detail: str = "") -> None:
         """Write the event, and one log line once it is committed: JSON, in which nothing can break the line."""
-        cls.create(
+        event = cls.create(
             at=act.now,
             kind=kind,
             user=user,
@@ -932,16 +1116,19 @@ class Event(Table):
             user_agent=act.user_agent,
             detail=detail,
         )
-        line = {
-            "at": datetime.fromtimestamp(act.now, UTC).isoformat(),
-            "event": kind,
-            "user": user and user.email,
-            "by": act.by,
-            "from": act.remote_addr,
-            "browser": act.user_agent,
-            "detail": detail,
+        store().database.after_commit(lambda: log.info(json.dumps(event.facts())))
+
+    def facts(self) -> dict[str, str | None]:
+        """The event as a log line tells it."""
+        return {
+            "at": datetime.fromtimestamp(self.at, UTC).isoformat(),
+            "event": self.kind,
+            "user": self.user.email if self.user else None,
+            "by": self.actor,
+            "from": self.remote_addr,
+            "browser": self.user_agent,
+            "detail": self.detail,
         }
-        store().database.after_commit(lambda: log.info(json.dumps(line)))
 
 
 class Setting(Table):
@@ -970,13 +1157,71 @@ class Setting(Table):
 
 
 class Invitation(Table):
-    """A link that lets a person choose a password, once."""
+    """A link with which a person chooses a password, once. It never stands in for the second factor."""
 
     id = AutoField()
     user = ForeignKeyField(User, on_delete="CASCADE")
     token_digest = CharField(max_length=64, unique=True)
     expires_at = BigIntegerField()
     used_at = BigIntegerField(null=True)
+
+    @classmethod
+    def issue(cls, user: User, act: Act) -> str:
+        """A new link's token; the person's earlier links stop working."""
+        token = _new_token()
+        with store().database.atomic():
+            cls.delete().where(cls.user == user).execute()
+            cls.create(user=user, token_digest=_digest(token), expires_at=act.now + INVITATION_SECONDS)
+            Event.record(Kind.USER_INVITED, act, user)
+        return token
+
+    @classmethod
+    def find(cls, token: str, now: int) -> "Invitation | None":
+        """The open invitation this token belongs to."""
+        invitations = cls.select(cls, User).join(User)
+        is_open = (cls.token_digest == _digest(token)) & cls.used_at.is_null() & (cls.expires_at > now) & User.is_active
+        found: Invitation | None = invitations.where(is_open).first()
+        return found
+
+    def use(self, password: str, act: Act) -> bool:
+        """Give the person the password they chose and end their sessions; False when the link was used meanwhile.
+        Refused when it may not be chosen."""
+        with store().database.atomic():
+            unused = (Invitation.id == self.id) & Invitation.used_at.is_null()
+            if not Invitation.update(used_at=act.now).where(unused).execute():
+                return False
+            Event.record(Kind.INVITATION_USED, act, self.user)
+            self.user.set_password(password, act)
+            Session.delete().where(Session.user == self.user).execute()
+            return True
+
+
+def reseal(act: Act) -> tuple[int, int]:
+    """Seal with the newest key what an earlier one sealed; how many values were, and how many no key of ours opens."""
+    counts = [0, 0]
+    with store().database.atomic():
+        for app in TotpAuthenticator.select():
+            _reseal(app, TotpAuthenticator.sealed_secret, _AUTHENTICATOR_SECRET, app.user, counts)
+        for enrollment in Enrollment.select():
+            _reseal(enrollment, Enrollment.sealed_secret, _AUTHENTICATOR_SECRET, enrollment.session.user, counts)
+            _reseal(enrollment, Enrollment.sealed_code, _RECOVERY_CODE, enrollment.session.user, counts)
+        for code in RecoveryCode.select().where(RecoveryCode.sealed_code.is_null(False)):
+            _reseal(code, RecoveryCode.sealed_code, _RECOVERY_CODE, code.user, counts)
+        Event.record(Kind.KEYS_RESEALED, act, detail=f"{counts[0]} values")
+    return counts[0], counts[1]
+
+
+def _reseal(row: Any, field: Any, purpose: str, owner: User, counts: list[int]) -> None:
+    sealed, keyring = getattr(row, field.name), store().keyring
+    if sealed is None or keyring.is_current(bytes(sealed), purpose, owner.id):
+        return
+    try:
+        renewed = keyring.seal(keyring.unseal(bytes(sealed), purpose, owner.id), purpose, owner.id)
+    except Unreadable:
+        counts[1] += 1
+        return
+    type(row).update({field: renewed}).where(type(row).id == row.id).execute()
+    counts[0] += 1
 
 
 TABLES = (User, Session, TotpAuthenticator, Enrollment, RecoveryCode, Throttle, Event, Setting, Invitation)

@@ -9,7 +9,7 @@ from peewee import Database, DatabaseProxy
 from playhouse.db_url import connect
 from playhouse.migrations import Runner
 
-from authn.passwords import Hasher
+from authn.passwords import Policy
 from authn.sealing import Keyring
 
 
@@ -29,7 +29,7 @@ class Store:
 
     database: Database
     keyring: Keyring
-    hasher: Hasher
+    policy: Policy
     lifetimes: Lifetimes
     address_limit: int  # failures from one address in throttle.ADDRESS_WINDOW_SECONDS; 0: no limit
 

@@ -56,6 +56,24 @@ class Hasher:
         return bool(matches), renewed
 
 
+class Policy(Hasher):
+    """What one site demands of the passwords people choose, and what their hashes cost."""
+
+    def __init__(self, cost: Cost, min_length: int, site_name: str) -> None:
+        super().__init__(cost)
+        self._min_length, self._site_name = min_length, site_name
+
+    def check(self, password: str, email: str) -> None:
+        """Raise Refused unless the person with this address may choose the password."""
+        name, _, host = email.partition("@")
+        check_choice(password, self._min_length, (self._site_name, email, name, host, host.partition(".")[0]))
+
+    def hash_choice(self, password: str, email: str) -> str:
+        """The hash of a password that the person may choose; Refused when it may not be."""
+        self.check(password, email)
+        return self.hash(password)
+
+
 def check_choice(password: str, min_length: int, names: Sequence[str]) -> None:
     """Raise Refused unless the password may be chosen. `names` are words it must not consist of: the site's, the
     person's. Compared is the whole password, never a part of it (NIST SP 800-63B-4 3.1.1.2)."""

@@ -31,13 +31,20 @@ class Keyring:
 
     def unseal(self, sealed: bytes, purpose: str, owner: int) -> bytes:
         """What was sealed, for the same owner and purpose; Unreadable when anything about it is not as it was."""
-        nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         for cipher in self._ciphers:
             try:
-                return cipher.decrypt(nonce, ciphertext, _binding(purpose, owner))
+                return _open(cipher, sealed, purpose, owner)
             except (InvalidTag, ValueError):  # ValueError: too short to be anything
                 continue
         raise Unreadable(purpose)
+
+    def is_current(self, sealed: bytes, purpose: str, owner: int) -> bool:
+        """Whether the newest key sealed it, so that the earlier ones are not needed for it."""
+        try:
+            _open(self._ciphers[0], sealed, purpose, owner)
+        except (InvalidTag, ValueError):
+            return False
+        return True
 
     def fingerprint(self, purpose: str, text: str) -> str:
         """A keyed hash of the text: the same for the same text, and nothing to anyone without the key."""
@@ -47,6 +54,10 @@ class Keyring:
 
 def _derive(secret: bytes, label: str) -> bytes:
     return HKDF(SHA256(), length=32, salt=None, info=f"sparekey {label}".encode()).derive(secret)
+
+
+def _open(cipher: AESGCM, sealed: bytes, purpose: str, owner: int) -> bytes:
+    return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _binding(purpose, owner))
 
 
 def _binding(purpose: str, owner: int) -> bytes:

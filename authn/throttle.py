@@ -33,6 +33,7 @@ class Limit:
 PASSWORD = Limit("password", free=5, stop=100)
 ONE_TIME_CODE = Limit("one-time code", free=5, stop=100)
 RECOVERY_CODE = Limit("recovery code", free=10)  # 115 bits cannot be guessed: the pause only keeps the log short
+EVERY_LIMIT = (PASSWORD, ONE_TIME_CODE, RECOVERY_CODE)
 
 
 def network(remote_addr: str) -> str:

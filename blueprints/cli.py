@@ -1,20 +1,22 @@
 """The flask commands. One sentence out; a failure is one sentence on stderr and exits non-zero."""
 
 import sys
+from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 
 from authn import email_addresses, passwords
-from blueprints import signin
-from models import Setting, User
+from blueprints import signin, words
+from models import Event, Invitation, Person, Setting, User, reseal
 from store import upgrade
 
 db = AppGroup("db", help="The database.")
 users = AppGroup("users", help="People.")
+keys = AppGroup("keys", help="What SECRET_KEY seals.")
 codes = AppGroup("recovery-codes", help="The switch for recovery codes.")
 
 
@@ -29,21 +31,16 @@ def upgrade_command() -> None:
 @click.option("--admin", is_flag=True, help="Let the person use the admin pages.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def create_user(email: str, admin: bool, password_stdin: bool) -> None:
-    address = email_addresses.fold(email)
-    if address is None:
-        raise click.ClickException("Give an email address in the form name@example.com.")
+    address = _address(email)
     if password_stdin:
         password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    site, (name, _, host) = current_app.config["SITE_NAME"], address.partition("@")
     try:
-        passwords.check_choice(
-            password, current_app.config["PASSWORD_MIN_LENGTH"], (site, address, name, host, host.partition(".")[0])
-        )
+        added = User.add(address, password, signin.act_of_command_line(), is_admin=admin)
     except passwords.Refused as refused:
         raise click.ClickException(str(refused)) from None
-    if User.add(address, password, signin.act_of_command_line(), is_admin=admin) is None:
+    if added is None:
         raise click.ClickException(f"{address} is here already.")
     click.echo(f"Added {address}{' as an admin' if admin else ''}. They set up an authenticator app when they sign in.")
 
@@ -51,15 +48,102 @@ def create_user(email: str, admin: bool, password_stdin: bool) -> None:
 @users.command("list", help="Everybody here, with what they sign in with.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_users(as_json: bool) -> None:
-    for person in User.overview():
-        if as_json:
-            click.echo(dumps(person))
-            continue
-        app = "authenticator app on" if person["enrolled"] else "not enrolled"
-        code = "recovery code saved" if person["recovery_code_saved"] else "no recovery code saved"
-        role = "admin" if person["admin"] else "person"
-        state = "" if person["active"] else ", deactivated"
-        click.echo(f"{person['email']}  {role}, {app}, {code}{state}")
+    for person in _everybody():
+        facts = {
+            "email": person.user.email,
+            "admin": person.user.is_admin,
+            "active": person.user.is_active,
+            "enrolled": person.enrolled,
+            "recovery_code_saved": person.code_saved,
+        }
+        click.echo(dumps(facts) if as_json else _in_words(person))
+
+
+@users.command("invite", help="Make a link with which a person chooses a password; adds who is not here yet.")
+@click.argument("email")
+def invite(email: str) -> None:
+    act, address = signin.act_of_command_line(), _address(email)
+    user = User.add(address, None, act) or _person(email)
+    _echo_link(user, Invitation.issue(user, act))
+
+
+@users.command("reset-mfa", help="Take away a person's app, code and password, and make a link to begin again.")
+@click.argument("email")
+def reset_mfa(email: str) -> None:
+    user = _person(email)
+    _echo_link(user, user.reset_mfa(signin.act_of_command_line()))
+
+
+@users.command("unlock", help="Let a person try again at once after too many failures.")
+@click.argument("email")
+def unlock(email: str) -> None:
+    _person(email).unlock(signin.act_of_command_line())
+    click.echo(f"{_address(email)} can try again now.")
+
+
+@users.command("activate", help="Let a person sign in again.")
+@click.argument("email")
+def activate(email: str) -> None:
+    _person(email).activate(signin.act_of_command_line())
+    click.echo(f"{_address(email)} can sign in.")
+
+
+@users.command("deactivate", help="End a person's sessions and let them start none.")
+@click.argument("email")
+def deactivate(email: str) -> None:
+    if not _person(email).deactivate(signin.act_of_command_line()):
+        raise click.ClickException(f"{_address(email)} is the last admin. Make another one first.")
+    click.echo(f"{_address(email)} can't sign in any more.")
+
+
+def _address(email: str) -> str:
+    address = email_addresses.fold(email)
+    if address is None:
+        raise click.ClickException("Give an email address in the form name@example.com.")
+    return address
+
+
+def _person(email: str) -> User:
+    user = User.get_or_none(User.email == _address(email))
+    if user is None:
+        raise click.ClickException(f"{_address(email)} is not here. Add them with: flask users create EMAIL")
+    return user
+
+
+def _echo_link(user: User, token: str) -> None:
+    click.echo(f"Give this link to {user.email}; it works once, for 72 hours: {signin.welcome_link(token)}")
+
+
+def _everybody() -> Iterator[Person]:
+    after = ""
+    while page := User.page(signin.now(), after):
+        yield from page
+        after = page[-1].user.email
+
+
+def _in_words(person: Person) -> str:
+    role = "admin" if person.user.is_admin else "person"
+    app = "authenticator app on" if person.enrolled else "no authenticator app"
+    code = "recovery code saved" if person.code_saved else "no recovery code saved"
+    return f"{person.user.email}  {role}, {app}, {code}{'' if person.user.is_active else ', deactivated'}"
+
+
+@click.command("events", help="What happened, newest first.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many.")
+@with_appcontext
+def events(as_json: bool, limit: int) -> None:
+    for event in Event.page(size=limit):
+        click.echo(dumps(event.facts()) if as_json else words.line(event))
+
+
+@keys.command("reseal", help="Seal with the newest SECRET_KEY what an earlier one sealed.")
+def reseal_keys() -> None:
+    resealed, unreadable = reseal(signin.act_of_command_line())
+    if unreadable:
+        raise click.ClickException(f"{unreadable} values can't be opened with any key. Put the key back they need.")
+    last = signin.now() + current_app.config["SESSION_LIFETIME_SECONDS"]
+    click.echo(f"Resealed {resealed} values; the earlier keys may go on {words.moment(last)}, with the last session.")
 
 
 @codes.command("enable", help="Show the prompt at enrollment and accept codes.")

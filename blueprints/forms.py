@@ -5,11 +5,12 @@ from typing import Any
 from flask import current_app, render_template, request
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, Field, HiddenField, PasswordField, StringField
-from wtforms.validators import AnyOf, InputRequired, ValidationError
+from wtforms.validators import AnyOf, InputRequired, Length, ValidationError
 
 from authn import email_addresses, totp
 from models import Refusal
 
+MAX_ID = 2**31 - 1
 _PLAIN = {"autocapitalize": "none", "spellcheck": "false"}
 
 
@@ -19,9 +20,20 @@ def page(template: str, form: FlaskForm | None = None, status: int = 200, **cont
     return render_template(template, form=form, **context), 422 if rejected else status
 
 
+def id_in_query(name: str) -> int | None:
+    """The row id in the query string; None where there is none that a database could hold."""
+    found = request.args.get(name, type=int)
+    return found if found is not None and 0 < found <= MAX_ID else None
+
+
 def reject(field: Field, message: str) -> None:
     """Say at the field why what it holds was not taken."""
     field.errors = [*field.errors, message]
+
+
+def one_line(text: str | None) -> str:
+    """The text without control characters, as one line of a log."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text or "").split())
 
 
 def _password(label: str, empty: str, autocomplete: str) -> PasswordField:
@@ -118,6 +130,18 @@ class SetupKeyForm(Form):
     key = StringField(
         "Setup key", [InputRequired("Paste the setup key from the page")], render_kw={"autocomplete": "off", **_PLAIN}
     )
+
+
+class NewPasswordForm(Form):
+    new_password = _password("New password", "Enter a new password", "new-password")
+
+
+class PasswordForm(NewPasswordForm):
+    current_password = _password("Current password", "Enter your current password", "current-password")
+
+
+class ReasonForm(Form):
+    reason = StringField("Reason", [Length(max=200, message="Use at most 200 characters")], filters=[one_line])
 
 
 class ButtonForm(Form):

@@ -3,9 +3,11 @@
 import hmac
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from secrets import token_urlsafe
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from flask import after_this_request, current_app, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -62,7 +64,8 @@ def step_up_required(view: View) -> View:
         sign_in = here()
         recently = now() - current_app.config["STEP_UP_SECONDS"]
         if sign_in.is_signed_in and (sign_in.verified_at is None or sign_in.verified_at <= recently):
-            return redirect(url_for("login.verify", next=request.path), 303)
+            came_from = request.path if request.method == "GET" else urlsplit(request.referrer or "").path
+            return redirect(url_for("login.verify", next=safe_next(came_from, safe_next(request.path))), 303)
         return view(*args, **kwargs)  # type: ignore[no-any-return]
 
     return guarded  # type: ignore[return-value]
@@ -136,6 +139,11 @@ def act(email: str | None = None) -> Act:
     return Act(now(), (request.remote_addr or "")[:45], agent, known_browser=_known_browser(account))
 
 
+def admin_act() -> Act:
+    """This request, as something an admin does about somebody else."""
+    return replace(act(), by=here().user.email)
+
+
 def act_of_command_line() -> Act:
     return Act(now(), by="the command line")
 
@@ -194,6 +202,11 @@ def start_afresh() -> None:
 def sign_out() -> None:
     here().end(act())
     session.clear()
+
+
+def welcome_link(token: str) -> str:
+    """A one-time link as it is handed over; its host is the configured one, whatever the request said."""
+    return f"{current_app.config['SITE_URL']}/welcome/{token}"
 
 
 def safe_next(path: str, default: str = "/account") -> str:

@@ -5,6 +5,8 @@ from typing import Any
 
 from flask import current_app, request
 
+from models import Event, Factor, Kind
+
 NOTICES = {
     "signed-out": "You're signed out.",
     "away": "You were signed out because you'd been away a while.",
@@ -12,8 +14,61 @@ NOTICES = {
     "needed": "Sign in to see that page.",
     "codes-off": "Recovery codes were turned off, so this sign-in has ended. Your recovery code wasn't used up.",
     "app-ready": "Your authenticator app is set up. You'll type a six-digit code next time you sign in.",
+    "password-changed": "Your password is changed. You're signed out everywhere else.",
+    "welcome": "Your password is set. Sign in with it.",
+    "others-out": "You're signed out everywhere else.",
+    "nowhere-else": "You weren't signed in anywhere else.",
+    "unlock": "They can try again now.",
+    "activate": "They can sign in.",
+    "deactivate": "They're signed out everywhere and can't sign in.",
+    "promote": "They can open the admin pages now.",
+    "demote": "They can't open the admin pages any more.",
+    "last-admin": "That's the last admin. Make another one first.",
     "code-saved": "Your new recovery code is saved. Older ones have stopped working.",
     "already-saved": "You've already saved this code. To get a different one, make a new code on this page.",
+}
+
+
+SENTENCES = {
+    Kind.USER_CREATED: "Added",
+    Kind.USER_INVITED: "Link to choose a password made",
+    Kind.INVITATION_USED: "Link to choose a password used",
+    Kind.USER_ACTIVATED: "Activated",
+    Kind.USER_DEACTIVATED: "Deactivated",
+    Kind.ADMIN_MADE: "Made an admin",
+    Kind.ADMIN_REMOVED: "No longer an admin",
+    Kind.UNLOCKED: "Allowed to try again",
+    Kind.PASSWORD_CHANGED: "Password changed",
+    Kind.PASSWORD_RIGHT: "Right password",
+    Kind.PASSWORD_WRONG: "Wrong password",
+    Kind.CODE_WRONG: "Wrong code from app",
+    Kind.CODE_REPLAYED: "Code from app typed again",
+    Kind.SIGNED_IN: "Signed in",
+    Kind.SIGNED_OUT: "Signed out",
+    Kind.SESSION_REVOKED: "Signed out from another browser",
+    Kind.STEPPED_UP: "Confirmed it's them",
+    Kind.PAUSED: "Too many tries",
+    Kind.ENROLLMENT_STARTED: "Began to set up an authenticator app",
+    Kind.ENROLLMENT_CODE_WRONG: "Wrong code from app while setting it up",
+    Kind.AUTHENTICATOR_ADDED: "Authenticator app set up",
+    Kind.AUTHENTICATOR_REPLACED: "Authenticator app replaced",
+    Kind.MFA_RESET: "MFA reset",
+    Kind.DEVICE_KEPT: "Still has the authenticator app",
+    Kind.DEVICE_MISSING: "Waits for a new phone",
+    Kind.RECOVERY_CODE_MADE: "Recovery code made",
+    Kind.RECOVERY_CODE_SAVED: "Recovery code saved",
+    Kind.RECOVERY_CODE_CLAIMED: "Recovery code typed",
+    Kind.RECOVERY_CODE_WRONG: "Wrong recovery code",
+    Kind.RECOVERY_CODE_OLD: "Old recovery code typed",
+    Kind.RECOVERY_CODE_BUSY: "Recovery code typed while another browser used it",
+    Kind.RECOVERY_CODE_WHILE_OFF: "Recovery page opened while recovery codes are off",
+    Kind.RECOVERY_CODE_SPENT: "Recovery code used",
+    Kind.RECOVERY_NOTICE_DISMISSED: "Notice about the recovery code dismissed",
+    Kind.RECOVERY_CODES_ENABLED: "Recovery codes turned on",
+    Kind.RECOVERY_CODES_DISABLED: "Recovery codes turned off",
+    Kind.UNREADABLE: "A sealed value could not be opened",
+    Kind.KEYS_RESEALED: "Sealed values moved to the newest key",
+    Kind.REQUEST_REFUSED: "A form without a valid origin refused",
 }
 
 
@@ -25,7 +80,35 @@ def for_templates() -> dict[str, Any]:
         "contact": config["SUPPORT_CONTACT"],
         "demo": config["DEMO"],
         "notice": NOTICES.get(request.args.get("notice", "")),
+        "sentence": sentence,
+        "browser_name": browser_name,
     }
+
+
+def sentence(event: Event) -> str:
+    """What happened, for people; with who did it where that was somebody else."""
+    said = SENTENCES[Kind(event.kind)]
+    if event.kind == Kind.SIGNED_IN and event.detail == Factor.RECOVERY:
+        said += " with recovery code"
+    elif event.detail and event.kind == Kind.MFA_RESET:
+        said += f" ({event.detail})"
+    return said
+
+
+def browser_name(user_agent: str) -> str:
+    """A short name for the browser behind a User-Agent, good enough to tell one's own apart."""
+    browsers = {"Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+    systems = {"Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS": "macOS"}
+    browser = next((name for mark, name in browsers.items() if mark in user_agent), "Another browser")
+    system = next((name for mark, name in {**systems, "Linux": "Linux"}.items() if mark in user_agent), "")
+    return f"{browser} on {system}" if system else browser
+
+
+def line(event: Event) -> str:
+    """The event as one line of text."""
+    who = f"{event.user.email}: " if event.user else ""
+    by = f", by {event.actor}" if event.actor else ""
+    return f"{stamp(event.at)}  {who}{sentence(event)}{by}{f', from {event.remote_addr}' if event.remote_addr else ''}"
 
 
 def day(at: int) -> str:

@@ -84,7 +84,7 @@ def up(migrator, db):
         detail = TextField()
 
         class Meta:
-            indexes = ((("user", "id"), False),)
+            indexes = ((("user", "id"), False), (("user", "kind", "at"), False))
 
     class Setting(Table):
         key = CharField(primary_key=True)
