@@ -130,5 +130,5 @@ def iso(at: int) -> str:
 
 
 def stamp(at: int) -> str:
-    """Short and sortable, for the recovery slip in a file."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
+    """Short and sortable, in UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"
