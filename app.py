@@ -8,13 +8,11 @@ from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, g, redirect, render_template, request, url_for
+from flask import Flask, Request, Response, current_app, g, redirect, render_template, request, url_for
 from flask.signals import appcontext_pushed
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager
 from flask_wtf.csrf import CSRFError, CSRFProtect
-from peewee import InterfaceError, OperationalError
-from playhouse.pool import MaxConnectionsExceeded
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -23,7 +21,7 @@ import store
 from authn.passwords import Policy
 from authn.sealing import Keyring, Unreadable
 from blueprints import account, admin, cli, demo, enrollment, login, recovery, signin, words
-from models import Event, Kind, Paused, Superseded
+from models import Event, Kind, Paused, Superseded, User
 from models import Setting as Switch
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -56,7 +54,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.after_request(_add_headers)
     manager = LoginManager(app)
     manager.session_protection = None  # it would write a hash of address and browser into the cookie
-    manager.request_loader(signin.load_user)
+    manager.request_loader(_load_user)
 
     for blueprint in (login.bp, enrollment.bp, recovery.bp, account.bp, admin.bp):
         app.register_blueprint(blueprint)
@@ -170,13 +168,21 @@ def _register_error_pages(app: Flask) -> None:
     app.register_error_handler(Paused, _paused)
     app.register_error_handler(Superseded, _superseded)
     app.register_error_handler(Unreadable, _unreadable)
-    for unavailable in (OperationalError, InterfaceError, MaxConnectionsExceeded):
+    for unavailable in store.UNAVAILABLE:
         app.register_error_handler(unavailable, _database_unavailable)
 
 
+def _load_user(_request: Request) -> User | None:
+    """For Flask-Login's current_user, which every page asks for, also the one that says the database is away."""
+    try:
+        return signin.load_user()
+    except store.UNAVAILABLE:
+        return None
+
+
 def _stale_form(error: CSRFError) -> ResponseReturnValue:
-    Event.record(Kind.REQUEST_REFUSED, signin.act(), signin.person(), str(error.description))
-    return render_template("errors/stale_form.html"), 400
+    refused = _record(Kind.REQUEST_REFUSED, str(error.description))
+    return refused or (render_template("errors/stale_form.html"), 400)
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
@@ -194,7 +200,7 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
 
 def _paused(paused: Paused) -> ResponseReturnValue:
     wait = paused.until - signin.now() if paused.until else 3600
-    Event.record(Kind.PAUSED, signin.act(), signin.person())
+    _record(Kind.PAUSED)
     page = render_template("errors/paused.html", until=paused.until, wait=max(wait, 1))
     return page, 429, {"Retry-After": str(max(wait, 1))}
 
@@ -207,13 +213,21 @@ def _superseded(_: Superseded) -> ResponseReturnValue:
 def _unreadable(unreadable: Unreadable) -> ResponseReturnValue:
     """Sealed under a key that is gone, or tampered with: end this sign-in, so that the next one makes it anew."""
     sign_in = signin.current()
-    Event.record(Kind.UNREADABLE, signin.act(), signin.person(), str(unreadable))
+    _record(Kind.UNREADABLE, str(unreadable))
     if sign_in:
         sign_in.end()
     return redirect(url_for("login.password", notice="too-slow"), 303)
 
 
+def _record(kind: Kind, detail: str = "") -> ResponseReturnValue | None:
+    """Record what an error page is about; the page to show in its place when the database is away."""
+    try:
+        Event.record(kind, signin.act(), signin.person(), detail)
+    except store.UNAVAILABLE as error:  # Flask does not look for a handler of what a handler raises
+        return _database_unavailable(error)
+    return None
+
+
 def _database_unavailable(error: Exception) -> ResponseReturnValue:
     current_app.logger.error("the database is not available: %s", error)
-    g.sign_in = None  # the page must not ask it again
     return render_template("errors/status.html", status=503), 503, {"Retry-After": str(RETRY_SECONDS)}

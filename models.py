@@ -653,11 +653,11 @@ class TotpAuthenticator(Table):
 
     @classmethod
     def newest_secret(cls, email: str) -> bytes | None:
-        """The secret this person's app holds, also while it is being set up: for the demo's phone."""
+        """The secret this person's app holds, or the first one is to hold: for the demo's phone."""
         user = User.get_or_none(User.email == email)
-        begun = Enrollment.select().join(Session).where(Session.user == user).order_by(Enrollment.id.desc()).first()
-        newest = begun or cls.get_or_none(cls.user == user)
-        return newest.secret() if user and newest else None
+        begun = Enrollment.select().join(Session).where(Session.user == user).order_by(Enrollment.id.desc())
+        newest = cls.get_or_none(cls.user == user) or begun.first()
+        return newest.secret() if newest else None
 
     def secret(self) -> bytes:
         return _unseal(self.sealed_secret, _AUTHENTICATOR_SECRET, self.user)

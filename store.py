@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from time import sleep
+from typing import Any
 
-from peewee import Database, DatabaseProxy
+from peewee import Database, DatabaseProxy, InterfaceError, OperationalError
 from playhouse.db_url import connect
 from playhouse.migrations import Runner
+from playhouse.pool import MaxConnectionsExceeded
 
 from authn.passwords import Policy
 from authn.sealing import Keyring
@@ -34,19 +37,23 @@ class Store:
     address_limit: int  # failures from one address in throttle.ADDRESS_WINDOW_SECONDS; 0: no limit
 
 
+UNAVAILABLE = (OperationalError, InterfaceError, MaxConnectionsExceeded)  # what a database that is not there raises
+
 _store: ContextVar[Store | None] = ContextVar("store", default=None)
 
 
 @contextmanager
 def opened(store: Store) -> Iterator[None]:
-    """Let the tables live in this store until the block ends; its connection, if one was made, is given back."""
+    """Let the tables live in this store until the block ends; its connection, if one was made, is given back at the
+    end of the outermost block."""
+    is_outermost = _store.get() is not store
     token = _store.set(store)
     try:
         yield
     finally:
-        if not store.database.is_closed():
-            store.database.close()
         _store.reset(token)
+        if is_outermost and not store.database.is_closed():
+            store.database.close()
 
 
 def store() -> Store:
@@ -64,9 +71,12 @@ class OpenDatabase(DatabaseProxy):
         object.__setattr__(self, "_callbacks", [])
 
     @property
-    def obj(self) -> Database | None:
+    def obj(self) -> Database | None:  # None tells peewee that there is none yet, while it builds the tables' classes
         current = _store.get()
         return current.database if current else None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(store().database, name)
 
 
 def connect_database(url: str) -> Database:
@@ -88,8 +98,20 @@ def upgrade(migrations: str) -> list[str]:
     database = store().database
     on_sqlite = type(database).__name__.endswith("SqliteDatabase")
     if on_sqlite:
-        database.execute_sql("PRAGMA journal_mode = wal")  # type: ignore[no-untyped-call]  # kept in the file
+        _write_ahead(database)
     with database.atomic():
         if not on_sqlite:
             database.execute_sql("SELECT pg_advisory_xact_lock(hashtext('sparekey migrations'))")  # type: ignore[no-untyped-call]
         return list(Runner(database, migrations).up())
+
+
+def _write_ahead(database: Database) -> None:
+    """Switch the file to write-ahead logging, which it keeps. SQLite does not wait here for others that do the same."""
+    for tries_left in reversed(range(100)):
+        try:
+            database.execute_sql("PRAGMA journal_mode = wal")  # type: ignore[no-untyped-call]
+            return
+        except OperationalError:
+            if not tries_left:
+                raise
+            sleep(0.1)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
+from typing import Any
 
 import click
 from flask import current_app
@@ -12,12 +13,24 @@ from flask.cli import AppGroup, with_appcontext
 from authn import email_addresses, passwords
 from blueprints import signin, words
 from models import Event, Invitation, Person, Setting, User, reseal
-from store import upgrade
+from store import UNAVAILABLE, upgrade
 
-db = AppGroup("db", help="The database.")
-users = AppGroup("users", help="People.")
-keys = AppGroup("keys", help="What SECRET_KEY seals.")
-codes = AppGroup("recovery-codes", help="The switch for recovery codes.")
+
+class Commands(AppGroup):
+    """Commands that say in one sentence that the database is not there, or not brought up to date."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UNAVAILABLE as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise click.ClickException(f"The database can't be used ({reason}); run flask db upgrade.") from None
+
+
+db = Commands("db", help="The database.")
+users = Commands("users", help="People.")
+keys = Commands("keys", help="What SECRET_KEY seals.")
+codes = Commands("recovery-codes", help="The switch for recovery codes.")
 
 
 @db.command("upgrade", help="Bring the tables up to date. Safe to run again, and from several machines at once.")
@@ -33,7 +46,7 @@ def upgrade_command() -> None:
 def create_user(email: str, admin: bool, password_stdin: bool) -> None:
     address = _address(email)
     if password_stdin:
-        password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
+        password = _line_of_stdin()
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     try:
@@ -42,7 +55,7 @@ def create_user(email: str, admin: bool, password_stdin: bool) -> None:
         raise click.ClickException(str(refused)) from None
     if added is None:
         raise click.ClickException(f"{address} is here already.")
-    click.echo(f"Added {address}{' as an admin' if admin else ''}. They set up an authenticator app when they sign in.")
+    click.echo(f"Added {address}{' as an admin' if admin else ''}.")
 
 
 @users.command("list", help="Everybody here, with what they sign in with.")
@@ -92,8 +105,15 @@ def activate(email: str) -> None:
 @click.argument("email")
 def deactivate(email: str) -> None:
     if not _person(email).deactivate(signin.act_of_command_line()):
-        raise click.ClickException(f"{_address(email)} is the last admin. Make another one first.")
+        raise click.ClickException(f"{_address(email)} is the last admin; make another one first.")
     click.echo(f"{_address(email)} can't sign in any more.")
+
+
+def _line_of_stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise click.ClickException("Give the password as UTF-8 text.") from None
 
 
 def _address(email: str) -> str:
@@ -106,7 +126,7 @@ def _address(email: str) -> str:
 def _person(email: str) -> User:
     user = User.get_or_none(User.email == _address(email))
     if user is None:
-        raise click.ClickException(f"{_address(email)} is not here. Add them with: flask users create EMAIL")
+        raise click.ClickException(f"{_address(email)} is not here.")
     return user
 
 
@@ -128,20 +148,22 @@ def _in_words(person: Person) -> str:
     return f"{person.user.email}  {role}, {app}, {code}{'' if person.user.is_active else ', deactivated'}"
 
 
-@click.command("events", help="What happened, newest first.")
+@click.group("events", cls=Commands, invoke_without_command=True, help="What happened, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many.")
 @with_appcontext
-def events(as_json: bool, limit: int) -> None:
-    for event in Event.page(size=limit):
-        click.echo(dumps(event.facts()) if as_json else words.line(event))
+@click.pass_context
+def events(context: click.Context, as_json: bool, limit: int) -> None:
+    if context.invoked_subcommand is None:
+        for event in Event.page(size=limit):
+            click.echo(dumps(event.facts()) if as_json else words.line(event))
 
 
 @keys.command("reseal", help="Seal with the newest SECRET_KEY what an earlier one sealed.")
 def reseal_keys() -> None:
     resealed, unreadable = reseal(signin.act_of_command_line())
     if unreadable:
-        raise click.ClickException(f"{unreadable} values can't be opened with any key. Put the key back they need.")
+        raise click.ClickException(f"{unreadable} values can't be opened with any key; put the key back they need.")
     last = signin.now() + current_app.config["SESSION_LIFETIME_SECONDS"]
     click.echo(f"Resealed {resealed} values; the earlier keys may go on {words.moment(last)}, with the last session.")
 
@@ -163,7 +185,7 @@ def codes_status() -> None:
 
 def _switch(on: bool) -> None:
     if current_app.config["RECOVERY_CODES_ENABLED"] is not None:
-        raise click.ClickException("RECOVERY_CODES_ENABLED in the configuration decides. Change it there.")
+        raise click.ClickException("RECOVERY_CODES_ENABLED in the configuration decides; change it there.")
     Setting.switch_recovery_codes(on, signin.act_of_command_line())
     click.echo(f"Recovery codes are {'on' if on else 'off'}.")
 

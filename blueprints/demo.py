@@ -7,7 +7,7 @@ from flask import Blueprint, current_app
 from flask.cli import AppGroup
 from flask.typing import ResponseReturnValue
 
-from authn import totp
+from authn import email_addresses, totp
 from blueprints import signin
 from blueprints.forms import SetupKeyForm, page, reject
 from models import Act, TotpAuthenticator, User
@@ -84,7 +84,10 @@ def demo_code(email: str | None, key: str | None, watch: bool) -> None:
 
 def _code_line(email: str | None, key: str | None) -> str:
     now = signin.now()
-    secret = totp.read_setup_key(key) if key else TotpAuthenticator.newest_secret(email or "")
+    if not (email or key):
+        raise click.UsageError("Give an email address, or --key and a setup key.")
+    address = email_addresses.fold(email or "") or ""
+    secret = totp.read_setup_key(key) if key else TotpAuthenticator.newest_secret(address)
     if secret is None:
         raise click.ClickException("That isn't a setup key." if key else f"{email} has no authenticator app here.")
     code = totp.code_at(secret, now)

@@ -115,8 +115,8 @@ def person() -> User | None:
     return sign_in.user if sign_in else None
 
 
-def load_user(_request: Any) -> User | None:
-    """For Flask-Login's current_user: nobody before the sign-in is finished."""
+def load_user() -> User | None:
+    """Who is signed in: nobody before the sign-in is finished."""
     sign_in = current()
     return sign_in.user if sign_in and sign_in.is_signed_in else None
 

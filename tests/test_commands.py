@@ -154,7 +154,7 @@ def test_the_list_of_people_tells_what_each_signs_in_with(app: Flask, omar: Pers
     ]
     assert run(app, "users", "list").stdout.splitlines() == [
         "ines@example.com  admin, authenticator app on, no recovery code saved",
-        "maya@example.com  person, not enrolled, no recovery code saved, deactivated",
+        "maya@example.com  person, no authenticator app, no recovery code saved, deactivated",
         "omar@example.com  person, authenticator app on, recovery code saved",
     ]
 

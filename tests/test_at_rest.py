@@ -1,0 +1,315 @@
+"""What a thief of the database, the log or a cookie finds: no code, no secret, no password, nothing to move about."""
+
+from base64 import b32encode, b64encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from authn import recovery_codes, totp
+from models import Enrollment, Kind, RecoveryCode, TotpAuthenticator, User
+from tests.conftest import (
+    Person,
+    enroll,
+    give_password,
+    is_signed_in,
+    kinds,
+    rows,
+    save_new_code,
+    scan,
+    shown_code,
+    sign_in,
+    use_recovery_code,
+)
+from tests.pages import Browser, Page
+from tests.test_cookie import payload
+
+CANARY = b"a small yellow canary"
+WRONG_FIELD = "my-password@in-the-wrong-field"
+
+
+# The search -----------------------------------------------------------------------------------------------------------
+
+
+def spellings(secret: bytes) -> set[bytes]:
+    """How it could be written, in lower case; of base64 the middle, which depends only on where in a text it stands."""
+    base64 = [b64encode(b"x" * before + secret)[4:-4] for before in range(3)]
+    urlsafe = [text.translate(bytes.maketrans(b"+/", b"-_")) for text in base64]
+    found = {secret, secret.hex().encode(), b32encode(secret).rstrip(b"="), *base64, *urlsafe}
+    return {spelling.lower() for spelling in found}
+
+
+def is_in(secret: bytes, place: bytes) -> bool:
+    return any(spelling in place.lower() for spelling in spellings(secret))
+
+
+def database(app: Flask) -> bytes:
+    """Every byte of the database's files."""
+    path = Path(app.config["DATABASE_URL"].removeprefix("sqlite:///"))
+    files = sorted(path.parent.glob(f"{path.name}*"))
+    assert {path.name, f"{path.name}-wal"} <= {file.name for file in files}
+    return b"".join(file.read_bytes() for file in files)
+
+
+def log(caplog: pytest.LogCaptureFixture) -> bytes:
+    """Everything about every record."""
+    return "\n".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records).encode()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        CANARY,
+        CANARY.upper(),
+        CANARY.hex().encode(),
+        b32encode(CANARY),
+        *(b64encode(b"?" * before + CANARY + b"??") for before in range(3)),
+        urlsafe_b64encode(b"?>" + CANARY),
+    ],
+)
+def test_the_search_finds_what_lies_there(app, browser, omar, caplog, written: bytes) -> None:
+    sign_in(browser, omar)
+    assert is_in(omar.email.encode(), database(app))
+    assert is_in(omar.email.encode(), log(caplog))
+    assert not is_in(CANARY, database(app) + log(caplog))
+    page = browser.get("/verify")
+    browser.send(page, {"password": "another one", "code": "12"}, headers={"User-Agent": written.decode()})
+    assert is_in(CANARY, database(app))
+    assert is_in(CANARY, log(caplog))
+
+
+# The story ------------------------------------------------------------------------------------------------------------
+
+
+class Thief:
+    """Notes every secret that passes by, and looks for them all in what can be stolen."""
+
+    def __init__(self, app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+        self.app, self.caplog = app, caplog
+        self.secrets: dict[str, bytes] = {}
+        self.tokens: dict[str, bytes] = {}
+        self.cookies: list[dict[str, Any]] = []
+
+    def note(self, **secrets: str | bytes) -> None:
+        for name, secret in secrets.items():
+            self.secrets[name] = secret.encode() if isinstance(secret, str) else secret
+
+    def note_code(self, name: str, page: Page) -> None:
+        code = shown_code(page)
+        self.note(**{name: code, f"{name}_without_dashes": code.replace("-", "")})
+
+    def note_cookie(self, browser: Browser) -> None:
+        cookie = payload(browser)
+        token = cookie["token"]
+        assert cookie not in self.cookies
+        self.cookies.append(cookie)
+        self.tokens |= {token: token.encode(), f"{token}, decoded": urlsafe_b64decode(token + "=")}
+        self.tokens[cookie["csrf_token"]] = cookie["csrf_token"].encode()
+
+    def look(self) -> None:
+        stolen = {"database": database(self.app), "log": log(self.caplog)}
+        for place, content in stolen.items():
+            assert is_in(b"maya@example.com", content), place
+            found = [name for name, secret in {**self.secrets, **self.tokens}.items() if is_in(secret, content)]
+            assert not found, place
+        cookies = dumps(self.cookies).encode()
+        assert is_in(next(iter(self.tokens.values())), cookies)
+        assert not [name for name, secret in self.secrets.items() if is_in(secret, cookies)]
+        assert b"maya" not in cookies
+
+
+def test_no_secret_lies_anywhere_at_any_time_of_the_story(app, browser, maya, clock, caplog) -> None:
+    caplog.set_level("INFO")
+    thief = Thief(app, caplog)
+
+    page = give_password(browser, maya)
+    secret = scan(page, maya).secret
+    thief.note(password=maya.password, totp_secret=secret, setup_key=page.text_of("setup-key"))
+    thief.note_cookie(browser)
+    page = browser.submit(page, code=maya.code())
+    thief.note_code("first_code", page)
+    thief.look()
+
+    page = save_new_code(browser, page, maya)
+    thief.note_cookie(browser)
+    thief.look()
+
+    browser.press(page, "Sign out")
+    clock.pass_by(30)
+    wrong = {"typed_as_address": WRONG_FIELD, "wrong_password": "another password entirely"}
+    wrong["wrong_recovery_code"] = recovery_codes.display(recovery_codes.generate())
+    thief.note(**wrong)
+    browser.submit("/login", email=WRONG_FIELD, password=maya.password)
+    browser.submit("/login", email=maya.email, password=wrong["wrong_password"])
+    give_password(browser, maya)
+    thief.note_cookie(browser)
+    browser.submit("/login/recovery", recovery_code=wrong["wrong_recovery_code"])
+    page = browser.submit("/login/code", code=maya.code())
+    thief.note_cookie(browser)
+    thief.look()
+
+    browser.press(page, "Sign out")
+    page = use_recovery_code(browser, maya)
+    thief.note_cookie(browser)
+    thief.note_code("second_code", page)
+    thief.look()
+
+    page = save_new_code(browser, page, maya)
+    browser.submit(page, still_have="no")
+    page = browser.get("/mfa/setup")
+    thief.note(second_totp_secret=scan(page, maya).secret, second_setup_key=page.text_of("setup-key"))
+    browser.submit(page, code=maya.code())
+    thief.note_cookie(browser)
+    assert is_signed_in(browser)
+    thief.look()
+
+
+def test_a_cookie_holds_a_random_token_and_a_csrf_token_alone(app, browser, omar) -> None:
+    sign_in(browser, omar)
+    cookie = payload(browser)
+    assert set(cookie) == {"token", "csrf_token"}
+    assert len(urlsafe_b64decode(cookie["token"] + "=")) >= 16
+    other = Browser(app)
+    omar.clock.pass_by(30)
+    sign_in(other, omar)
+    assert not set(cookie.values()) & set(payload(other).values())
+    known, _, mark = (browser.cookie("known-browser") or "").partition(".")
+    assert len(urlsafe_b64decode(known + "==")) >= 16
+    assert len(bytes.fromhex(mark)) >= 16
+
+
+# Sealed ---------------------------------------------------------------------------------------------------------------
+
+
+def belongs_to(person: Person) -> Any:
+    return User.select(User.id).where(User.email == person.email)
+
+
+def put(app: Flask, column: Any, value: Callable[[bytes], bytes], *where: Any) -> bytes:
+    """Change a sealed value behind the app's back; what it was."""
+    with app.app_context():
+        ((before,),) = column.model.select(column).where(column.is_null(False), *where).tuples()
+        assert column.model.update({column: value(before)}).where(column.is_null(False), *where).execute() == 1
+    return bytes(before)
+
+
+def flip(at: int) -> Callable[[bytes], bytes]:
+    def change(value: bytes) -> bytes:
+        changed = bytearray(value)
+        changed[at] ^= 1
+        return bytes(changed)
+
+    return change
+
+
+SPOILED = {
+    "first bit": flip(0),
+    "middle bit": flip(20),
+    "last bit": flip(-1),
+    "without its end": lambda value: value[:-1],
+    "without all but its start": lambda value: value[:5],
+    "longer": lambda value: value + b"\0",
+}
+NO_MATCH = "That code didn't match. Type the newest code your app shows for Sparekey."
+
+
+def test_an_unsaved_code_lies_sealed_and_saving_erases_it(app, browser, maya) -> None:
+    page = give_password(browser, maya)
+    page = browser.submit(page, code=scan(page, maya).code())
+    lies_sealed(app, rows(app, Enrollment), page)
+    page = save_new_code(browser, page, maya)
+    assert rows(app, Enrollment) == []
+
+    page = browser.submit("/account/recovery-code")
+    lies_sealed(app, rows(app, RecoveryCode)[1:], page)
+    page = browser.submit("/account/recovery-code")
+    lies_sealed(app, rows(app, RecoveryCode)[2:], page)
+    assert [row["sealed_code"] is None for row in rows(app, RecoveryCode)] == [True, True, False]
+
+    save_new_code(browser, page, maya)
+    assert [row["sealed_code"] for row in rows(app, RecoveryCode)] == [None, None, None]
+
+
+def lies_sealed(app: Flask, found: list[dict[str, Any]], page: Page) -> None:
+    ((row, code),) = [(row, shown_code(page).replace("-", "").encode()) for row in found]
+    assert app.extensions["store"].keyring.unseal(bytes(row["sealed_code"]), "recovery code", 1) == code
+    assert code not in bytes(row["sealed_code"])
+
+
+@pytest.mark.parametrize("spoiled", SPOILED)
+def test_a_spoiled_secret_lets_nobody_in_until_it_is_restored(app, browser, omar, clock, spoiled: str) -> None:
+    column = TotpAuthenticator.sealed_secret
+    page = give_password(browser, omar)
+    whole = put(app, column, SPOILED[spoiled])
+    page = browser.submit(page, code=omar.code())
+    assert (page.status, page.errors) == (422, [NO_MATCH])
+    assert kinds(app).count(Kind.UNREADABLE) == 1
+    put(app, column, lambda _: whole)
+    assert browser.submit(page, code=omar.code()).h1 == "Security"
+
+    clock.pass_by(30)
+    put(app, column, SPOILED[spoiled])
+    page = browser.submit("/verify", password=omar.password, code=omar.code())
+    assert (page.status, page.errors) == (422, [NO_MATCH])
+    assert kinds(app).count(Kind.UNREADABLE) == 2
+    put(app, column, lambda _: whole)
+    assert browser.submit(page, password=omar.password, code=omar.code()).h1 == "Security"
+
+
+def test_a_secret_moved_to_another_person_lets_nobody_in_until_it_is_restored(app, browser, omar, ines) -> None:
+    column = TotpAuthenticator.sealed_secret
+    with app.app_context():
+        of_ines = TotpAuthenticator.get(TotpAuthenticator.user.in_(belongs_to(ines))).sealed_secret
+    page = give_password(browser, omar)
+    own = put(app, column, lambda _: of_ines, TotpAuthenticator.user.in_(belongs_to(omar)))
+    for code in (ines.code(), omar.code()):
+        page = browser.submit(page, code=code)
+        assert (page.status, page.errors) == (422, [NO_MATCH])
+    assert kinds(app).count(Kind.UNREADABLE) == 2
+    assert sign_in(Browser(app), ines).status == 200
+    put(app, column, lambda _: own, TotpAuthenticator.user.in_(belongs_to(omar)))
+    assert browser.submit(page, code=omar.code()).h1 == "Security"
+
+
+def test_a_sealed_recovery_code_is_no_secret_of_an_app(app, browser, ines, clock) -> None:
+    code = shown_code(sign_in(browser, ines)).replace("-", "")
+    clock.pass_by(30)
+    with app.app_context():
+        of_code = RecoveryCode.get().sealed_code
+    other = Browser(app)
+    page = give_password(other, ines)
+    own = put(app, TotpAuthenticator.sealed_secret, lambda _: of_code)
+    page = other.submit(page, code=totp.code_at(code.encode(), clock.now))
+    assert (page.status, page.errors) == (422, [NO_MATCH])
+    assert kinds(app).count(Kind.UNREADABLE) == 1
+    put(app, TotpAuthenticator.sealed_secret, lambda _: own)
+    assert other.submit(page, code=ines.code()).path == "/mfa/recovery-code"
+
+
+@pytest.mark.parametrize("spoiled", SPOILED)
+@pytest.mark.parametrize("column", [Enrollment.sealed_secret, Enrollment.sealed_code], ids=["secret", "code"])
+def test_a_spoiled_enrollment_is_begun_anew(app, browser, maya, clock, column, spoiled: str) -> None:
+    page = give_password(browser, maya)
+    if column is Enrollment.sealed_code:
+        page = browser.submit(page, code=scan(page, maya).code())
+    put(app, column, SPOILED[spoiled])
+    page = browser.get(page.path)
+    assert (page.path, page.notice) == ("/login", "That took too long, so we've started again. Sign in to continue.")
+    assert kinds(app).count(Kind.UNREADABLE) == 1
+    assert rows(app, TotpAuthenticator) == rows(app, RecoveryCode) == []
+    clock.pass_by(30)
+    assert enroll(browser, maya).h1 == "Security"
+
+
+def test_a_spoiled_new_code_can_be_made_again_and_the_saved_one_works(app, browser, omar) -> None:
+    sign_in(browser, omar)
+    browser.submit("/account/recovery-code")
+    put(app, RecoveryCode.sealed_code, SPOILED["middle bit"])
+    assert browser.get("/mfa/recovery-code").path == "/login"
+    assert kinds(app).count(Kind.UNREADABLE) == 1
+    page = use_recovery_code(browser, omar)
+    assert page.h1 == "You're in. Save your new recovery code"
+    assert save_new_code(browser, page, omar).path == "/mfa/lost-device"
