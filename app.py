@@ -21,8 +21,7 @@ import store
 from authn.passwords import Policy
 from authn.sealing import Keyring, Unreadable
 from blueprints import account, admin, cli, demo, enrollment, login, recovery, signin, words
-from models import Event, Kind, Paused, Superseded, User
-from models import Setting as Switch
+from models import Event, Kind, Paused, Setting, Superseded, User
 
 BODY_LIMIT_BYTES = 64 * 1024
 RETRY_SECONDS = 30
@@ -141,7 +140,10 @@ def _refuse_foreign_requests() -> None:
 
 def _is_ours(origin: str) -> bool:
     """Whether the host is SITE_URL's, or on this machine any loopback name. The scheme is the proxy's affair."""
-    site, host = urlsplit(current_app.config["SITE_URL"]), urlsplit(origin)
+    try:
+        site, host = urlsplit(current_app.config["SITE_URL"]), urlsplit(origin)
+    except ValueError:
+        return False
     if site.scheme == "https":
         return bool(host.netloc == site.netloc)
     return settings.is_loopback(host.hostname or "")
@@ -158,7 +160,7 @@ def _add_headers(response: Response) -> Response:
 
 def _healthz() -> ResponseReturnValue:
     """Whether the database answers. Says no more than that to strangers."""
-    Switch.recovery_codes_on()
+    Setting.recovery_codes_on()
     return Response("ok", mimetype="text/plain")
 
 
@@ -215,8 +217,8 @@ def _unreadable(unreadable: Unreadable) -> ResponseReturnValue:
     sign_in = signin.current()
     _record(Kind.UNREADABLE, str(unreadable))
     if sign_in:
-        sign_in.end()
-    return redirect(url_for("login.password", notice="too-slow"), 303)
+        sign_in.end(Kind.SIGN_IN_ENDED, signin.act())
+    return redirect(url_for("login.password", notice="unreadable"), 303)
 
 
 def _record(kind: Kind, detail: str = "") -> ResponseReturnValue | None:

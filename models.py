@@ -4,6 +4,8 @@ belongs to, and finds its database and keys in the Store that is open."""
 import json
 import logging
 import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum, auto
@@ -35,9 +37,7 @@ from store import OpenDatabase, store
 log = logging.getLogger("sparekey.events")
 
 INVITATION_SECONDS = 72 * 3600
-_TOUCH_SECONDS = 60
 _IDLE_THROTTLE_SECONDS = 30 * 86400
-_ADDRESS = "address"
 _AUTHENTICATOR_SECRET, _RECOVERY_CODE = "authenticator secret", "recovery code"  # what sealed values are bound to
 
 
@@ -67,20 +67,29 @@ class Paused(Exception):
         self.until = until
 
 
+class Refusal(Enum):
+    """Why a password or a code was not taken."""
+
+    NOT_A_CODE = auto()  # not six digits, and not a try
+    WRONG = auto()
+    USED = auto()
+    WRONG_PASSWORD = auto()
+
+
 class Step(StrEnum):
     """What is due before a session is signed in. A session at no step is."""
 
-    CHALLENGE = "challenge"
-    ENROLL = "enroll"
-    SAVE_CODE = "save_code"
-    LOST_DEVICE = "lost_device"
+    CHALLENGE = auto()
+    ENROLL = auto()
+    SAVE_CODE = auto()
+    LOST_DEVICE = auto()
 
 
 class Factor(StrEnum):
     """What stood in as second factor."""
 
-    TOTP = "totp"
-    RECOVERY = "recovery"
+    TOTP = auto()
+    RECOVERY = auto()
 
 
 class Kind(StrEnum):
@@ -94,36 +103,37 @@ class Kind(StrEnum):
     ADMIN_MADE = auto()
     ADMIN_REMOVED = auto()
     UNLOCKED = auto()
-    PASSWORD_CHANGED = auto()
+    MFA_RESET = auto()
     PASSWORD_RIGHT = auto()
     PASSWORD_WRONG = auto()
+    PASSWORD_CHANGED = auto()
     CODE_WRONG = auto()
     CODE_REPLAYED = auto()
+    PAUSED = auto()
     SIGNED_IN = auto()
     SIGNED_OUT = auto()
+    SIGN_IN_ENDED = auto()
     SESSION_REVOKED = auto()
     STEPPED_UP = auto()
-    PAUSED = auto()
     ENROLLMENT_STARTED = auto()
     ENROLLMENT_CODE_WRONG = auto()
     AUTHENTICATOR_ADDED = auto()
     AUTHENTICATOR_REPLACED = auto()
-    MFA_RESET = auto()
     DEVICE_KEPT = auto()
     DEVICE_MISSING = auto()
     RECOVERY_CODE_MADE = auto()
     RECOVERY_CODE_SAVED = auto()
     RECOVERY_CODE_CLAIMED = auto()
+    RECOVERY_CODE_SPENT = auto()
     RECOVERY_CODE_WRONG = auto()
     RECOVERY_CODE_OLD = auto()
     RECOVERY_CODE_BUSY = auto()
     RECOVERY_CODE_WHILE_OFF = auto()
-    RECOVERY_CODE_SPENT = auto()
     RECOVERY_NOTICE_DISMISSED = auto()
     RECOVERY_CODES_ENABLED = auto()
     RECOVERY_CODES_DISABLED = auto()
-    UNREADABLE = auto()
     KEYS_RESEALED = auto()
+    UNREADABLE = auto()
     REQUEST_REFUSED = auto()
 
 
@@ -133,12 +143,25 @@ class Table(Model):
         legacy_table_names = False
 
 
+def _new_token() -> str:
+    return secrets.token_urlsafe(32)  # 256 bits
+
+
 def _digest(token: str) -> str:
     return sha256(token.encode()).hexdigest()
 
 
-def _new_token() -> str:
-    return secrets.token_urlsafe(32)  # 256 bits
+def _unseal(sealed: Any, purpose: str, user: "User") -> bytes:
+    return store().keyring.unseal(bytes(sealed), purpose, user.id)
+
+
+@contextmanager
+def _alone_with(user: "User") -> Iterator[None]:
+    """A transaction that is the only one of its kind about this person: every verb that decides by what it reads of
+    somebody's sessions, app or codes runs in one. On SQLite there is one writer anyway; PostgreSQL locks the row."""
+    with store().database.atomic():
+        User.update(is_active=User.is_active).where(User.id == user.id).execute()
+        yield
 
 
 # People ---------------------------------------------------------------------------------------------------------------
@@ -186,12 +209,6 @@ class User(Table):
         cls.delete().where(cls.email.in_(emails)).execute()
 
     @classmethod
-    def page(cls, now: int, after: str = "", size: int = 50) -> "list[Person]":
-        """People by address, those after this one, with what they sign in with."""
-        people = cls.select().where(cls.email > after).order_by(cls.email).limit(size)
-        return Person.describe(list(people), now)
-
-    @classmethod
     def with_password(cls, email: str, password: str, act: Act) -> "User | None":
         """The active person with this address and password, after charging a try; Paused when none may be made.
 
@@ -205,8 +222,8 @@ class User(Table):
             return None
         with store().database.atomic():
             charge.take_back()
-            if renewed:
-                cls.update(password_hash=renewed).where(cls.id == user.id, cls.password_hash == stored).execute()
+            if renewed and cls.update(password_hash=renewed).where(user._has_kept_its_password()).execute():
+                user.password_hash = renewed
             Event.record(Kind.PASSWORD_RIGHT, act, user)
         return user
 
@@ -223,19 +240,31 @@ class User(Table):
             digest = recovery_codes.digest(recovery_codes.read(recovery_code), self.id)
             RecoveryCode.create(user=self, digest=digest, created_at=act.now, saved_at=act.now)
 
+    def authenticator(self) -> "TotpAuthenticator | None":
+        return TotpAuthenticator.get_or_none(TotpAuthenticator.user == self)
+
     def has_saved_code(self) -> bool:
-        return bool(RecoveryCode.live(self).where(_saved).exists())
+        return bool(RecoveryCode.saved(self).exists())
 
     def is_waiting_for_a_device(self) -> bool:
-        """Whether the last answer to "do you still have your app?" was "not yet", and no new app was set up since."""
-        answers = (Kind.DEVICE_MISSING, Kind.DEVICE_KEPT, Kind.AUTHENTICATOR_REPLACED, Kind.AUTHENTICATOR_ADDED)
-        last = Event.of(self).where(Event.kind.in_(answers)).first()
+        """Whether they said "not yet" when last asked for their app, and have neither used one nor set one up since."""
+        answers = Event.kind.in_((Kind.DEVICE_MISSING, Kind.DEVICE_KEPT, Kind.AUTHENTICATOR_REPLACED))
+        by_app = (Event.kind == Kind.SIGNED_IN) & (Event.detail == Factor.TOTP)
+        last = Event.about(self).where(answers | by_app).first()
         return last is not None and last.kind == Kind.DEVICE_MISSING
 
-    def set_password(self, password: str, act: Act) -> None:
-        """Give the person this password, in the caller's transaction; every session and known browser of theirs ends
-        with the old one, but for what the caller keeps. Refused when it may not be chosen."""
-        password_hash = store().policy.hash_choice(password, self.email)
+    def unseen_recovery(self) -> "Event | None":
+        """The use of a recovery code that the person has not dismissed the notice of."""
+        kinds = (Kind.RECOVERY_CODE_SPENT, Kind.RECOVERY_NOTICE_DISMISSED)
+        last = Event.about(self).where(Event.kind.in_(kinds)).first()
+        return last if last and last.kind == Kind.RECOVERY_CODE_SPENT else None
+
+    def dismiss_recovery_notice(self, act: Act) -> None:
+        Event.record(Kind.RECOVERY_NOTICE_DISMISSED, act, self)
+
+    def set_password(self, password_hash: str, act: Act) -> None:
+        """Store a new password's hash, in the caller's transaction, which ends the sessions it must. Every browser that
+        was known is a stranger again."""
         changed = {User.password_hash: password_hash, User.password_changed_at: act.now}
         User.update(changed).where(User.id == self.id).execute()
         Throttle.forget((PASSWORD,), self.email)
@@ -244,116 +273,94 @@ class User(Table):
     def reset_mfa(self, act: Act, reason: str = "") -> str:
         """Take away app, recovery codes, sessions and password: nobody signs in until the link with the token that this
         returns has been used. So whoever knows only the old password cannot enroll first."""
-        with store().database.atomic():
-            _lock(self)
+        with _alone_with(self):
             TotpAuthenticator.delete().where(TotpAuthenticator.user == self).execute()
-            RecoveryCode.retire_all(self, Retirement.RESET, act)
+            RecoveryCode.retire(RecoveryCode.user == self, Retirement.RESET, act)
             Session.delete().where(Session.user == self).execute()
             User.update(password_hash=None).where(User.id == self.id).execute()
             Throttle.forget(EVERY_LIMIT, self.email)
             Event.record(Kind.MFA_RESET, act, self, reason)
             return Invitation.issue(self, act)
 
-    def unlock(self, act: Act) -> None:
-        """Let the person try again at once, whatever was typed wrong before and wherever."""
+    def unlock(self, act: Act) -> bool:
+        """Let the person try again at once, whatever was typed wrong before and wherever; True."""
         with store().database.atomic():
             Throttle.forget(EVERY_LIMIT, self.email)
             Event.record(Kind.UNLOCKED, act, self)
+        return True
 
     def activate(self, act: Act) -> bool:
         """Let the person sign in again; True."""
-        return self._set(act, Kind.USER_ACTIVATED, is_active=True)
+        return self._set(Kind.USER_ACTIVATED, act, is_active=True)
 
     def deactivate(self, act: Act) -> bool:
         """End the person's sessions and let them start none; False, and nothing changed, for the last active admin."""
-        with store().database.atomic():
-            if not self._set(act, Kind.USER_DEACTIVATED, is_active=False):
+        with _alone_with(self):
+            if self._is_the_last_admin():
                 return False
             Session.delete().where(Session.user == self).execute()
-            return True
+            return self._set(Kind.USER_DEACTIVATED, act, is_active=False)
 
     def make_admin(self, act: Act) -> bool:
         """Let the person use the admin pages; True."""
-        return self._set(act, Kind.ADMIN_MADE, is_admin=True)
+        return self._set(Kind.ADMIN_MADE, act, is_admin=True)
 
     def remove_admin(self, act: Act) -> bool:
         """Close the admin pages to the person; False, and nothing changed, for the last active admin."""
-        return self._set(act, Kind.ADMIN_REMOVED, is_admin=False)
-
-    def _set(self, act: Act, kind: Kind, **changes: bool) -> bool:
         with store().database.atomic():
-            User.update(id=User.id).where(User.is_admin).execute()  # one at a time: two could remove each other
-            others = User.select().where(User.is_admin, User.is_active, User.id != self.id)
-            if not (all(changes.values()) or others.exists()) and User.get_by_id(self.id).is_admin:
-                return False
-            if User.update(changes).where(User.id == self.id).execute():
-                Event.record(kind, act, self)
-            return True
+            return not self._is_the_last_admin() and self._set(Kind.ADMIN_REMOVED, act, is_admin=False)
 
-    def unseen_recovery(self) -> "Event | None":
-        """The use of a recovery code that the person has not dismissed the notice of."""
-        kinds = (Kind.RECOVERY_CODE_SPENT, Kind.RECOVERY_NOTICE_DISMISSED)
-        last = Event.of(self).where(Event.kind.in_(kinds)).first()
-        return last if last and last.kind == Kind.RECOVERY_CODE_SPENT else None
+    def _set(self, kind: Kind, act: Act, **changes: bool) -> bool:
+        with store().database.atomic():
+            User.update(changes).where(User.id == self.id).execute()
+            Event.record(kind, act, self)
+        return True
 
-    def dismiss_recovery_notice(self, act: Act) -> None:
-        Event.record(Kind.RECOVERY_NOTICE_DISMISSED, act, self)
+    def _is_the_last_admin(self) -> bool:
+        """Locks every admin until the caller's transaction ends: two could otherwise remove each other."""
+        User.update(is_active=User.is_active).where(User.is_admin).execute()
+        admins = [user.id for user in User.select(User.id).where(User.is_admin, User.is_active)]
+        return admins == [self.id]
 
-    @classmethod
-    def count_without_code(cls) -> int:
-        """How many have an app but no saved recovery code."""
-        saved = RecoveryCode.select().where(RecoveryCode.user == TotpAuthenticator.user, _live, _saved)
-        return int(TotpAuthenticator.select().where(~fn.EXISTS(saved)).count())
+    def _has_kept_its_password(self) -> Any:
+        return (User.id == self.id) & (User.password_hash == self.password_hash) & User.is_active
 
 
 @dataclass(frozen=True)
 class Person:
-    """A person as admins see them."""
+    """Somebody as admins see them."""
 
-    user: User
-    enrolled: bool
-    enrolling: bool
-    code_saved: bool
-    code_unsaved: bool
+    id: int
+    email: str
+    is_admin: bool
+    is_active: bool
+    is_enrolled: bool
+    is_enrolling: bool
+    has_saved_code: bool
+    has_unsaved_code: bool
     last_sign_in: int | None
     is_paused: bool
     paused_until: int | None  # None while paused: until an admin acts
 
     @classmethod
-    def describe(cls, users: list[User], now: int) -> "list[Person]":
-        """Everything about a page of people in a handful of queries, however many they are."""
-        ids = [user.id for user in users]
-        enrolled = _owners(TotpAuthenticator.select(TotpAuthenticator.user), TotpAuthenticator, ids)
-        enrolling = _owners(Session.select(Session.user).join(Enrollment), Session, ids)
-        live_codes = RecoveryCode.select(RecoveryCode.user).where(_live)
-        code_saved = _owners(live_codes.where(_saved), RecoveryCode, ids)
-        code_unsaved = _owners(live_codes.where(~_saved), RecoveryCode, ids)
-        sign_ins = Event.select(Event.user, fn.MAX(Event.at)).where(Event.kind == Kind.SIGNED_IN, Event.user.in_(ids))
-        last_sign_in = dict(sign_ins.group_by(Event.user).tuples().iterator())
-        pauses = Throttle.pauses([user.email for user in users], now)
-        return [
-            cls(
-                user,
-                enrolled=user.id in enrolled,
-                enrolling=user.id in enrolling,
-                code_saved=user.id in code_saved,
-                code_unsaved=user.id in code_unsaved,
-                last_sign_in=last_sign_in.get(user.id),
-                is_paused=user.email in pauses,
-                paused_until=pauses.get(user.email),
-            )
-            for user in users
-        ]
-
-
-def _owners(rows: Any, table: Any, user_ids: list[int]) -> set[int]:
-    """Which of these people own one of the rows."""
-    return {user_id for (user_id,) in rows.where(table.user.in_(user_ids)).tuples()}
-
-
-def _lock(user: User) -> None:
-    """Let the transaction that follows be the only one about this person. SQLite has one writer anyway."""
-    User.update(id=User.id).where(User.id == user.id).execute()
+    def page(cls, now: int, after: str = "", size: int = 50) -> "list[Person]":
+        """People by address, those after this one; by indexes alone, however many there are."""
+        last = Event.select(fn.MAX(Event.at)).where(Event.user == User.id, Event.kind == Kind.SIGNED_IN)
+        people = User.select(
+            User.id,
+            User.email,
+            User.is_admin,
+            User.is_active,
+            fn.EXISTS(TotpAuthenticator.select().where(TotpAuthenticator.user == User.id)).alias("is_enrolled"),
+            fn.EXISTS(Enrollment.select().join(Session).where(Session.user == User.id)).alias("is_enrolling"),
+            fn.EXISTS(RecoveryCode.saved(User.id)).alias("has_saved_code"),
+            fn.EXISTS(RecoveryCode.unsaved(User.id)).alias("has_unsaved_code"),
+            last.alias("last_sign_in"),
+        )
+        found: Any = people.where(User.email > after).order_by(User.email).limit(size).dicts()
+        rows = list(found)
+        pauses = Throttle.pauses([row["email"] for row in rows], now)
+        return [cls(**row, is_paused=row["email"] in pauses, paused_until=pauses.get(row["email"])) for row in rows]
 
 
 # Sessions -------------------------------------------------------------------------------------------------------------
@@ -366,10 +373,10 @@ class Session(Table):
     token_digest = CharField(max_length=64, unique=True)
     user = ForeignKeyField(User, on_delete="CASCADE")
     step = CharField(max_length=16, null=True)  # the Step that is due; null when signed in
-    step_at = BigIntegerField()
+    step_at = BigIntegerField(index=True)
     second_factor = CharField(max_length=16, null=True)
-    created_at = BigIntegerField()
-    last_seen_at = BigIntegerField()
+    created_at = BigIntegerField(index=True)
+    last_seen_at = BigIntegerField(index=True)
     verified_at = BigIntegerField(null=True)  # when password and six-digit code were last both given
     remote_addr = CharField(max_length=45)
     user_agent = TextField()
@@ -377,15 +384,17 @@ class Session(Table):
 
     @classmethod
     def start(cls, user: User, next_path: str, act: Act) -> str:
-        """Begin a sign-in for the person whose password was right; the token for the cookie."""
+        """Begin a sign-in for the person whose password was right; the token for the cookie. Superseded when that
+        password, or the account, is not what it was when it was compared."""
         token = _new_token()
-        with store().database.atomic():
+        with _alone_with(user):
+            if not User.select().where(user._has_kept_its_password()).exists():
+                raise Superseded
             _sweep(act.now)
-            enrolled = TotpAuthenticator.select().where(TotpAuthenticator.user == user).exists()
             cls.create(
                 token_digest=_digest(token),
                 user=user,
-                step=Step.CHALLENGE if enrolled else Step.ENROLL,
+                step=Step.CHALLENGE if user.authenticator() else Step.ENROLL,
                 step_at=act.now,
                 created_at=act.now,
                 last_seen_at=act.now,
@@ -402,9 +411,21 @@ class Session(Table):
         found: Session | None = sessions.where(cls.token_digest == _digest(token), User.is_active).first()
         return found
 
+    @classmethod
+    def signed_in(cls, user: User, now: int) -> "list[Session]":
+        """Where the person is signed in, the latest seen first."""
+        sessions = cls.select().where(cls.user == user, cls.step.is_null())
+        latest_first = sessions.order_by(cls.last_seen_at.desc(), cls.id.desc())
+        return [session for session in latest_first if session.expires_at > now]
+
     @property
     def is_signed_in(self) -> bool:
         return self.step is None and self.second_factor is not None
+
+    @property
+    def is_recovering(self) -> bool:
+        """Whether a recovery code was claimed whose replacement is not saved yet."""
+        return self.step == Step.SAVE_CODE and self.second_factor == Factor.RECOVERY
 
     @property
     def expires_at(self) -> int:
@@ -416,163 +437,110 @@ class Session(Table):
 
     def touch(self, now: int) -> None:
         """Note that the person is active; written at most once a minute."""
-        if now - self.last_seen_at >= _TOUCH_SECONDS:
+        if now - self.last_seen_at >= min(60, store().lifetimes.idle // 10):
             Session.update(last_seen_at=now).where(Session.id == self.id).execute()
 
-    def end(self, act: Act | None = None) -> None:
-        """Delete the session: a copied cookie is dead, and a recovery code it claimed is free again."""
-        with store().database.atomic():
-            if Session.delete().where(Session.id == self.id).execute() and act:
-                Event.record(Kind.SIGNED_OUT, act, self.user)
+    # Going on
 
-    @classmethod
-    def of(cls, user: User, now: int) -> "list[Session]":
-        """The person's signed-in sessions, the latest seen first."""
-        signed_in = cls.select().where(cls.user == user, cls.step.is_null())
-        latest_first = signed_in.order_by(cls.last_seen_at.desc(), cls.id.desc())
-        return [session for session in latest_first if session.expires_at > now]
+    def pass_challenge(self, typed: str, act: Act, *, codes_on: bool) -> "str | Refusal":
+        """Accept a six-digit code as the second factor and go on; the new token, or why not."""
 
-    @classmethod
-    def revoke(cls, user: User, session_id: int, act: Act) -> bool:
-        """End this session if it is the person's; say whether it was."""
-        with store().database.atomic():
-            revoked = cls.delete().where(cls.id == session_id, cls.user == user).execute()
-            if revoked:
-                Event.record(Kind.SESSION_REVOKED, act, user)
-        return bool(revoked)
+        def go_on() -> str:
+            if codes_on and not self.user.has_saved_code():
+                RecoveryCode.offer(self.user, act)
+                return self._move_on(Step.SAVE_CODE, act, second_factor=Factor.TOTP)
+            return self._finish(act, second_factor=Factor.TOTP)
 
-    def revoke_others(self, act: Act) -> int:
-        """Sign out everywhere else; how many browsers were signed in. Unfinished sign-ins end as well."""
-        with store().database.atomic():
-            signed_in = len([other for other in Session.of(self.user, act.now) if other.id != self.id])
-            self.end_others()
-            Event.record(Kind.SESSION_REVOKED, act, self.user, "all others")
-        return signed_in
+        return self._accept(typed, act, go_on)
+
+    def step_up(self, password: str, typed: str, act: Act) -> "str | Refusal":
+        """Take password and six-digit code again; the new token, or why not. A recovery code does not do."""
+
+        def go_on() -> str:
+            Event.record(Kind.STEPPED_UP, act, self.user)
+            return self._move_on(None, act, verified_at=act.now)
+
+        if User.with_password(self.user.email, password, act) is None:
+            return Refusal.WRONG_PASSWORD
+        return self._accept(typed, act, go_on)
+
+    def _accept(self, typed: str, act: Act, go_on: Callable[[], str]) -> "str | Refusal":
+        """Use a six-digit code up and go on, both or neither."""
+        tried = TotpAuthenticator.try_code(self.user, typed, act)
+        if isinstance(tried, Refusal):
+            return tried
+        with _alone_with(self.user):
+            if tried.accept(act):
+                return go_on()
+            self.check_still_as_found()
+            return Refusal.USED
+
+    def await_replacement(self, act: Act) -> bool:
+        """Go to the prompt after claiming a recovery code; False when a double click has done so already. The token
+        stays, so that each of its requests finds the session."""
+        moved = (
+            Session.update(step=Step.SAVE_CODE, step_at=act.now, second_factor=Factor.RECOVERY)
+            .where(self._as_found(), Session.step == Step.CHALLENGE)
+            .execute()
+        )
+        if not moved:
+            self.check_still_as_found()
+        return bool(moved)
+
+    def save_code(self, shown: str, act: Act) -> str | None:
+        """Confirm that the code that was shown (its digest) is saved, and do what waited for it: complete the
+        enrollment, or spend the recovery code this sign-in claimed. The new token; None when another code is it now."""
+        with _alone_with(self.user):
+            self.check_still_as_found()
+            pending = self.pending_code(act.now)
+            if pending is None or pending.digest != shown:
+                return None
+            if pending.enrollment:
+                return pending.enrollment.complete(self, act, pending)
+            if self.is_recovering and not RecoveryCode.spend(self, act):
+                raise Superseded
+            RecoveryCode.confirm(self.user, pending.digest, act)
+            self.end_others(unfinished_only=True)
+            if self.is_recovering:
+                return self._move_on(Step.LOST_DEVICE, act)
+            return self._finish(act) if self.step else self._move_on(None, act)
+
+    def make_new_code(self, act: Act) -> None:
+        """Make a code to be saved in place of the one there is; what this session had begun to set up is dropped."""
+        with _alone_with(self.user):
+            Enrollment.delete().where(Enrollment.session == self).execute()
+            RecoveryCode.issue(self.user, act)
+
+    def go_without_code(self, act: Act) -> str:
+        """Finish what waits for a code to be saved, now that codes are off; the new token."""
+        with _alone_with(self.user):
+            enrollment = self.confirmed_enrollment(act.now)
+            return enrollment.complete(self, act) if enrollment else self._finish(act)
+
+    def answer_lost_device(self, act: Act, *, kept: bool) -> str:
+        """Sign in after a recovery code without setting up a new app now; the new token."""
+        with _alone_with(self.user):
+            Event.record(Kind.DEVICE_KEPT if kept else Kind.DEVICE_MISSING, act, self.user)
+            return self._finish(act)
 
     def change_password(self, current: str, new: str, act: Act) -> "str | Refusal":
         """Give the person a new password, which ends every other session of theirs; the new token, or why not. Refused
         when the new one may not be chosen."""
         store().policy.check(new, self.user.email)
         if User.with_password(self.user.email, current, act) is None:
-            return Refusal.OTHER_PASSWORD
-        with store().database.atomic():
-            _lock(self.user)
-            self._still_as_found()
-            self.user.set_password(new, act)
+            return Refusal.WRONG_PASSWORD
+        password_hash = store().policy.hash(new)
+        with _alone_with(self.user):
+            self.user.set_password(password_hash, act)
             self.end_others()
             return self._move_on(None, act)
 
-    def end_others(self, *, unfinished_only: bool = False) -> int:
-        """Delete the person's other sessions; how many."""
-        others = (Session.user == self.user) & (Session.id != self.id)
-        if unfinished_only:
-            others &= Session.step.is_null(False)
-        return int(Session.delete().where(others).execute())
-
-    def pass_challenge(self, code: str, act: Act, *, codes_on: bool) -> "str | Refusal":
-        """Accept a six-digit code as the second factor and go on; the new token, or why not."""
-        tried = TotpAuthenticator.try_code(self.user, code, act)
-        if isinstance(tried, Refusal):
-            return tried
-        with store().database.atomic():
-            if not tried.accept(act):
-                self._still_as_found()
-                return Refusal.USED
-            if codes_on and not self.user.has_saved_code():
-                RecoveryCode.offer(self.user, act)
-                return self._move_on(Step.SAVE_CODE, act, second_factor=Factor.TOTP)
-            return self._finish(act, second_factor=Factor.TOTP)
-
-    def step_up(self, password: str, code: str, act: Act) -> "str | Refusal":
-        """Take password and six-digit code again; the new token, or why not. A recovery code does not do."""
-        if User.with_password(self.user.email, password, act) is None:
-            return Refusal.OTHER_PASSWORD
-        tried = TotpAuthenticator.try_code(self.user, code, act)
-        if isinstance(tried, Refusal):
-            return tried
-        with store().database.atomic():
-            if not tried.accept(act):
-                self._still_as_found()
-                return Refusal.USED
-            Throttle.clear((PASSWORD, ONE_TIME_CODE), self.user.email, act)
-            Event.record(Kind.STEPPED_UP, act, self.user)
-            return self._move_on(None, act, verified_at=act.now)
-
-    def save_code(self, shown: str, act: Act) -> str | None:
-        """Confirm that the code that was shown (its digest) is saved, and do what waited for it: complete the
-        enrollment, or spend the recovery code this sign-in claimed. The new token; None when another code is it now."""
-        with store().database.atomic():
-            _lock(self.user)
-            pending = self.pending_code()
-            if pending is None or pending.digest != shown:
-                self._still_as_found()
-                return None
-            if pending.enrollment:
-                return pending.enrollment.complete(self, act, pending)
-            recovering = self.step == Step.SAVE_CODE and self.second_factor == Factor.RECOVERY
-            if recovering and not RecoveryCode.spend(self, act):
-                raise Superseded
-            RecoveryCode.confirm(self.user, pending.digest, act)
-            self.end_others(unfinished_only=True)
-            if recovering:
-                return self._move_on(Step.LOST_DEVICE, act)
-            return self._finish(act) if self.step else self._move_on(None, act)
-
-    def is_enrolling(self) -> bool:
-        """Whether a new app is confirmed and waits for its recovery code to be saved."""
-        return self._confirmed_enrollment() is not None
-
-    def can_go_without_code(self) -> bool:
-        """Whether something waits for a code to be saved that can be finished without one: not a recovery sign-in."""
-        if self.step == Step.SAVE_CODE:
-            return self.second_factor != Factor.RECOVERY
-        return self.step is None and self.is_enrolling()
-
-    def go_without_code(self, act: Act) -> str:
-        """Finish what waits for a code to be saved, now that codes are off; the new token."""
-        with store().database.atomic():
-            _lock(self.user)
-            enrollment = self._confirmed_enrollment()
-            return enrollment.complete(self, act) if enrollment else self._finish(act)
-
-    def answer_lost_device(self, act: Act, *, kept: bool) -> str:
-        """Sign in after a recovery code without setting up a new app now; the new token."""
-        with store().database.atomic():
-            Event.record(Kind.DEVICE_KEPT if kept else Kind.DEVICE_MISSING, act, self.user)
-            return self._finish(act)
-
-    def pending_code(self) -> "PendingCode | None":
-        """The code this session is to save: its enrollment's, or else the person's unsaved one."""
-        enrollment = self._confirmed_enrollment()
-        if enrollment and enrollment.sealed_code:
-            return PendingCode.open(enrollment.sealed_code, enrollment.confirmed_at, self.user, enrollment)
-        unsaved = RecoveryCode.live(self.user).where(~_saved).first()
-        return PendingCode.open(unsaved.sealed_code, unsaved.created_at, self.user) if unsaved else None
-
-    def _confirmed_enrollment(self) -> "Enrollment | None":
-        return Enrollment.get_or_none(Enrollment.session == self, Enrollment.confirmed_step.is_null(False))
-
-    def _still_as_found(self) -> None:
-        """Raise Superseded when this session has a new token, or is gone, since it was read."""
-        if not Session.select().where(self._as_found()).exists():
-            raise Superseded
-
-    def _as_found(self) -> Any:
-        return (Session.id == self.id) & (Session.token_digest == self.token_digest)
-
-    def _move_on(self, step: Step | None, act: Act, **changes: Any) -> str:
-        """Go to the step under a new token; the old one is dead. Superseded when another request was first."""
-        token = _new_token()
-        if step is not None:
-            changes["step_at"] = act.now
-        moved = (
-            Session.update(token_digest=_digest(token), step=step, last_seen_at=act.now, **changes)
-            .where(self._as_found())
-            .execute()
-        )
-        if not moved:
-            raise Superseded
-        return token
+    def pass_enrollment(self, act: Act) -> str:
+        """Go on with a new app in place, in the caller's transaction: every other session ends; the new token."""
+        self.end_others()
+        if self.step is None:
+            return self._move_on(None, act)
+        return self._finish(act, second_factor=self.second_factor or Factor.TOTP)
 
     def _finish(self, act: Act, **changes: Any) -> str:
         """Sign in: every step is done. Clears the counts of what was used; a sign-in by app is a step-up as well."""
@@ -584,25 +552,88 @@ class Session(Table):
         Event.record(Kind.SIGNED_IN, act, self.user, factor or "")
         return self._move_on(None, act, **changes)
 
+    def _move_on(self, step: Step | None, act: Act, **changes: Any) -> str:
+        """Go to the step under a new token; the old one is dead. Superseded when another request was first."""
+        token = _new_token()
+        if step is not None:
+            changes["step_at"] = act.now
+        changes.update(token_digest=_digest(token), step=step, last_seen_at=act.now)
+        if not Session.update(changes).where(self._as_found()).execute():
+            raise Superseded
+        return token
 
-class Refusal(Enum):
-    """Why a six-digit code or a password was not taken."""
+    def check_still_as_found(self) -> None:
+        """Raise Superseded when this session has a new token, or is gone, since it was read; else keep it so until the
+        caller's transaction ends."""
+        if not Session.update(step=Session.step).where(self._as_found()).execute():
+            raise Superseded
 
-    NOT_A_CODE = auto()  # not six digits, and not a try
-    WRONG = auto()
-    USED = auto()
-    OTHER_PASSWORD = auto()
+    def _as_found(self) -> Any:
+        return (Session.id == self.id) & (Session.token_digest == self.token_digest)
+
+    # What waits for a code to be saved
+
+    def pending_code(self, now: int) -> "PendingCode | None":
+        """The code this session is to save: its enrollment's, or else the person's unsaved one."""
+        enrollment = self.confirmed_enrollment(now)
+        if enrollment and enrollment.sealed_code:
+            return PendingCode.open(enrollment.sealed_code, enrollment.confirmed_at, self.user, enrollment)
+        unsaved = RecoveryCode.unsaved(self.user).first()
+        return PendingCode.open(unsaved.sealed_code, unsaved.created_at, self.user) if unsaved else None
+
+    def confirmed_enrollment(self, now: int) -> "Enrollment | None":
+        """A new app that is confirmed and waits for its recovery code to be saved."""
+        since = now - store().lifetimes.enrollment
+        return Enrollment.get_or_none(Enrollment.session == self, Enrollment.confirmed_at > since)
+
+    def can_go_without_code(self, now: int) -> bool:
+        """Whether something waits for a code to be saved that can be finished without one: not a recovery sign-in."""
+        if self.step == Step.SAVE_CODE:
+            return not self.is_recovering
+        return self.is_signed_in and self.confirmed_enrollment(now) is not None
+
+    # Ending
+
+    def end(self, kind: Kind, act: Act) -> None:
+        """Delete the session: a copied cookie is dead, and a recovery code it claimed is free again."""
+        with store().database.atomic():
+            if Session.delete().where(Session.id == self.id).execute():
+                Event.record(kind, act, self.user)
+
+    def end_others(self, *, unfinished_only: bool = False) -> None:
+        """Delete the person's other sessions, in the caller's transaction."""
+        others = (Session.user == self.user) & (Session.id != self.id)
+        if unfinished_only:
+            others &= Session.step.is_null(False)
+        Session.delete().where(others).execute()
+
+    def revoke(self, session_id: int, act: Act) -> bool:
+        """End another session of the same person; say whether there was one."""
+        with store().database.atomic():
+            other = (Session.id == session_id) & (Session.id != self.id) & (Session.user == self.user)
+            revoked = Session.delete().where(other).execute()
+            if revoked:
+                Event.record(Kind.SESSION_REVOKED, act, self.user)
+        return bool(revoked)
+
+    def revoke_others(self, act: Act) -> bool:
+        """End every other session, finished or not; say whether one was signed in."""
+        with _alone_with(self.user):
+            signed_in = len(Session.signed_in(self.user, act.now)) > 1
+            self.end_others()
+            Event.record(Kind.SESSION_REVOKED, act, self.user, "all others")
+        return signed_in
 
 
 def _sweep(now: int) -> None:
-    """Delete what has expired. Counts of six-digit and recovery codes stay: only people past a password have them."""
+    """Delete what has expired. Counts of six-digit and recovery codes stay, and what an admin must lift: only people
+    past a password have the first, and a hundred failures the second."""
     limits = store().lifetimes
     unfinished = Session.step.is_null(False) & (Session.step_at < now - max(limits.sign_in, limits.enrollment))
     idle = Session.step.is_null() & (Session.last_seen_at < now - limits.idle)
-    Session.delete().where(unfinished | idle | (Session.created_at < now - limits.overall)).execute()
-    idle_password = Throttle.key.startswith(PASSWORD.kind) & (Throttle.updated_at < now - _IDLE_THROTTLE_SECONDS)
-    idle_address = Throttle.key.startswith(_ADDRESS) & (Throttle.paused_until < now)
-    Throttle.delete().where(idle_password | idle_address).execute()
+    for expired in (unfinished, idle, Session.created_at < now - limits.overall):
+        Session.delete().where(expired).execute()
+    Throttle.sweep(now)
 
 
 # The authenticator app ------------------------------------------------------------------------------------------------
@@ -616,40 +647,20 @@ class TotpAuthenticator(Table):
     created_at = BigIntegerField()
     last_used_at = BigIntegerField()
 
-    charge: "Charge"  # what try_code found, until accept
-    step: int
-
     @classmethod
-    def try_code(cls, user: User, typed: str, act: Act) -> "TotpAuthenticator | Refusal":
-        """Charge a try, then compare; the authenticator that shows this code, to be asked to accept it. What is not six
-        digits is not a try. Paused when none may be made."""
+    def try_code(cls, user: User, typed: str, act: Act) -> "TriedCode | Refusal":
+        """Charge a try, then compare. What is not six digits is not a try. Paused when none may be made."""
         Throttle.check(ONE_TIME_CODE, user.email, act)
         code = totp.read(typed)
         if code is None:
             return Refusal.NOT_A_CODE
         charge = Throttle.charge(ONE_TIME_CODE, user.email, act)
-        authenticator = cls.get_or_none(cls.user == user)
+        authenticator = user.authenticator()
         step = authenticator._matching_step(code, act) if authenticator else None
         if authenticator is None or step is None:
             Event.record(Kind.CODE_WRONG, act, user)
             return Refusal.WRONG
-        authenticator.charge, authenticator.step = charge, step
-        return authenticator
-
-    def accept(self, act: Act) -> bool:
-        """Use the code up if it is newer than every one accepted before; say whether it was. One statement decides.
-
-        A used code keeps its charge: who types one may be reading over a shoulder."""
-        accepted = (
-            TotpAuthenticator.update(last_step=self.step, last_used_at=act.now)
-            .where(TotpAuthenticator.id == self.id, TotpAuthenticator.last_step < self.step)
-            .execute()
-        )
-        if accepted:
-            self.charge.take_back()
-        else:
-            Event.record(Kind.CODE_REPLAYED, act, self.user)
-        return bool(accepted)
+        return TriedCode(authenticator, step, charge)
 
     @classmethod
     def newest_secret(cls, email: str) -> bytes | None:
@@ -671,6 +682,27 @@ class TotpAuthenticator(Table):
             return None
 
 
+@dataclass(frozen=True)
+class TriedCode:
+    """A six-digit code that the app does show, not accepted yet."""
+
+    authenticator: TotpAuthenticator
+    step: int
+    charge: "Charge"
+
+    def accept(self, act: Act) -> bool:
+        """Use the code up if it is newer than every one accepted before; say whether it was. One statement decides, in
+        the caller's transaction. A used code keeps its charge: who types one may have read it over a shoulder."""
+        used = {TotpAuthenticator.last_step: self.step, TotpAuthenticator.last_used_at: act.now}
+        this_app = TotpAuthenticator.id == self.authenticator.id
+        accepted = TotpAuthenticator.update(used).where(this_app, TotpAuthenticator.last_step < self.step).execute()
+        if accepted:
+            self.charge.take_back()
+        else:
+            Event.record(Kind.CODE_REPLAYED, act, self.authenticator.user)
+        return bool(accepted)
+
+
 class Enrollment(Table):
     """An authenticator app being set up. It belongs to the session that began it and changes nothing until complete."""
 
@@ -684,32 +716,33 @@ class Enrollment(Table):
     started_at = BigIntegerField()
 
     @classmethod
-    def of(cls, session: Session, act: Act) -> "Enrollment":
+    def open_in(cls, session: Session, now: int) -> "Enrollment | None":
+        since = now - store().lifetimes.enrollment
+        return cls.get_or_none(cls.session == session, cls.started_at > since)
+
+    @classmethod
+    def open_or_begin(cls, session: Session, act: Act) -> "Enrollment":
         """The session's enrollment, begun if there is none or the last one ran out of time."""
         enrollment = cls.open_in(session, act.now)
         if enrollment:
             return enrollment
-        with store().database.atomic():
-            _lock(session.user)
-            session._still_as_found()
+        with _alone_with(session.user):
+            session.check_still_as_found()
             enrollment = cls.open_in(session, act.now)  # another request may just have begun it
             if enrollment:
                 return enrollment
+            current = session.user.authenticator()
+            if current and session.step == Step.ENROLL:
+                raise Superseded  # a first app has been set up elsewhere
             cls.delete().where(cls.session == session).execute()
-            current = TotpAuthenticator.get_or_none(TotpAuthenticator.user == session.user)
             Event.record(Kind.ENROLLMENT_STARTED, act, session.user)
             Session.update(step_at=act.now).where(Session.id == session.id, Session.step == Step.LOST_DEVICE).execute()
             return cls.create(
                 session=session,
                 sealed_secret=store().keyring.seal(totp.new_secret(), _AUTHENTICATOR_SECRET, session.user.id),
-                replaces=current and current.id,
+                replaces=current.id if current else None,
                 started_at=act.now,
             )
-
-    @classmethod
-    def open_in(cls, session: Session, now: int) -> "Enrollment | None":
-        since = now - store().lifetimes.enrollment
-        return cls.get_or_none(cls.session == session, cls.started_at > since)
 
     def secret(self) -> bytes:
         return _unseal(self.sealed_secret, _AUTHENTICATOR_SECRET, self.session.user)
@@ -717,9 +750,8 @@ class Enrollment(Table):
     def follows_an_abandoned_one(self) -> bool:
         """Whether the person has begun before and not finished, so that the app may hold an entry that never worked."""
         kinds = (Kind.ENROLLMENT_STARTED, Kind.AUTHENTICATOR_ADDED, Kind.AUTHENTICATOR_REPLACED)
-        events = Event.select(Event.kind).where(Event.user == self.session.user, Event.kind.in_(kinds))
-        last_two = [event.kind for event in events.order_by(Event.id.desc()).limit(2)]
-        return last_two == [Kind.ENROLLMENT_STARTED] * 2
+        last_two = Event.about(self.session.user).where(Event.kind.in_(kinds)).limit(2)
+        return [event.kind for event in last_two] == [Kind.ENROLLMENT_STARTED] * 2
 
     def wrong_codes(self) -> int:
         """How many codes were typed in vain since this began."""
@@ -736,17 +768,17 @@ class Enrollment(Table):
         if step is None:
             Event.record(Kind.ENROLLMENT_CODE_WRONG, act, session.user)
             return Refusal.WRONG
-        with store().database.atomic():
-            _lock(session.user)
-            session._still_as_found()
-            self.confirmed_step, self.confirmed_at = step, act.now
+        with _alone_with(session.user):
+            session.check_still_as_found()
+            fresh = Enrollment.get_by_id(self.id)  # a double click may have confirmed it: its code stays the same
+            fresh.confirmed_step, fresh.confirmed_at = step, act.now
             code_is_due = codes_on and not session.user.has_saved_code()
-            if code_is_due and not self.sealed_code:
+            if code_is_due and not fresh.sealed_code:
                 new_code = recovery_codes.generate().encode()
-                self.sealed_code = store().keyring.seal(new_code, _RECOVERY_CODE, session.user.id)
-            self.save()
+                fresh.sealed_code = store().keyring.seal(new_code, _RECOVERY_CODE, session.user.id)
+            fresh.save()
             if not code_is_due:
-                return self.complete(session, act)
+                return fresh.complete(session, act)
             if session.step:  # the token stays: a double click finds its session
                 Session.update(step=Step.SAVE_CODE, step_at=act.now).where(Session.id == session.id).execute()
             return None
@@ -755,7 +787,7 @@ class Enrollment(Table):
         """Switch the new app on and make its recovery code live, in the caller's transaction; the new token. Every
         other session of the person ends. Superseded when the app it was to replace is not the one in use any more."""
         user = session.user
-        current = TotpAuthenticator.get_or_none(TotpAuthenticator.user == user)
+        current = user.authenticator()
         if (current and current.id) != self.replaces:
             raise Superseded
         TotpAuthenticator.delete().where(TotpAuthenticator.user == user).execute()
@@ -768,18 +800,12 @@ class Enrollment(Table):
         )
         Event.record(Kind.AUTHENTICATOR_REPLACED if current else Kind.AUTHENTICATOR_ADDED, act, user)
         if code:
-            RecoveryCode.create(user=user, digest=code.digest, created_at=code.made_at)
-            RecoveryCode.confirm(user, code.digest, act)
+            RecoveryCode.retire(RecoveryCode.user == user, Retirement.REPLACED, act)
+            RecoveryCode.create(user=user, digest=code.digest, created_at=code.made_at, saved_at=act.now)
+            Event.record(Kind.RECOVERY_CODE_SAVED, act, user)
         Throttle.forget((ONE_TIME_CODE,), user.email)
-        session.end_others()
         Enrollment.delete().where(Enrollment.id == self.id).execute()
-        if session.step is None:
-            return session._move_on(None, act)
-        return session._finish(act, second_factor=session.second_factor or Factor.TOTP)
-
-
-def _unseal(sealed: Any, purpose: str, user: User) -> bytes:
-    return store().keyring.unseal(bytes(sealed), purpose, user.id)
+        return session.pass_enrollment(act)
 
 
 # Recovery codes -------------------------------------------------------------------------------------------------------
@@ -788,17 +814,18 @@ def _unseal(sealed: Any, purpose: str, user: User) -> bytes:
 class Retirement(StrEnum):
     """How a recovery code stopped working."""
 
-    SPENT = "spent"
-    REPLACED = "replaced"
-    RESET = "reset"
+    SPENT = auto()
+    REPLACED = auto()
+    RESET = auto()
 
 
 @dataclass(frozen=True)
 class Old:
-    """The code was this person's and has been retired."""
+    """The code was this person's and has been retired; it may never have been saved."""
 
     at: int
     how: Retirement
+    was_saved: bool
 
 
 @dataclass(frozen=True)
@@ -840,114 +867,134 @@ class RecoveryCode(Table):
     retired_by = CharField(max_length=16, null=True)  # a Retirement
 
     @classmethod
-    def live(cls, user: User) -> Any:
+    def live(cls, user: Any) -> Any:
         return cls.select().where(cls.user == user, cls.retired_at.is_null())
 
     @classmethod
-    def issue(cls, user: User, act: Act) -> None:
-        """Make a code to be saved. It works at once; so does a saved one, until this one is confirmed as saved."""
-        code = recovery_codes.generate()
-        with store().database.atomic():
-            _lock(user)
-            cls._retire((cls.user == user) & cls.saved_at.is_null(), Retirement.REPLACED, act)
-            cls.create(
-                user=user,
-                digest=recovery_codes.digest(code, user.id),
-                sealed_code=store().keyring.seal(code.encode(), _RECOVERY_CODE, user.id),
-                created_at=act.now,
-            )
-            Event.record(Kind.RECOVERY_CODE_MADE, act, user)
+    def saved(cls, user: Any) -> Any:
+        """The live code the person has saved, if any: there is at most one."""
+        return cls.live(user).where(cls.saved_at.is_null(False))
 
     @classmethod
-    def offer(cls, user: User, act: Act) -> None:
-        """Have an unsaved code ready: the one that was shown before, which may be on paper by now, or a new one."""
-        if not cls.live(user).where(cls.saved_at.is_null()).exists():
-            cls.issue(user, act)
-
-    @classmethod
-    def confirm(cls, user: User, digest: str, act: Act) -> None:
-        """Note that the person has this code: the plain text is erased and every other code retired."""
-        cls._retire((cls.user == user) & (cls.digest != digest), Retirement.REPLACED, act)
-        saved = {cls.saved_at: act.now, cls.sealed_code: None}
-        cls.update(saved).where(cls.digest == digest, cls.saved_at.is_null()).execute()
-        Event.record(Kind.RECOVERY_CODE_SAVED, act, user)
+    def unsaved(cls, user: Any) -> Any:
+        """The live code the person was shown and has not confirmed, if any: there is at most one."""
+        return cls.live(user).where(cls.saved_at.is_null())
 
     @classmethod
     def count_saved(cls) -> int:
-        return int(cls.select().where(_live, _saved).count())
+        """How many people have a saved code."""
+        return int(cls.select().where(cls.retired_at.is_null(), cls.saved_at.is_null(False)).count())
 
     @classmethod
-    def retire_all(cls, user: User, how: Retirement, act: Act) -> None:
-        cls._retire(cls.user == user, how, act)
+    def count_missing(cls) -> int:
+        """How many people have an app but no saved code."""
+        return int(TotpAuthenticator.select().where(~fn.EXISTS(cls.saved(TotpAuthenticator.user))).count())
+
+    @classmethod
+    def issue(cls, user: User, act: Act) -> None:
+        """Make a code to be saved, in the caller's transaction. It works at once; so does a saved one, until this one
+        is confirmed as saved."""
+        code = recovery_codes.generate()
+        cls.retire((cls.user == user) & cls.saved_at.is_null(), Retirement.REPLACED, act)
+        cls.create(
+            user=user,
+            digest=recovery_codes.digest(code, user.id),
+            sealed_code=store().keyring.seal(code.encode(), _RECOVERY_CODE, user.id),
+            created_at=act.now,
+        )
+        Event.record(Kind.RECOVERY_CODE_MADE, act, user)
+
+    @classmethod
+    def offer(cls, user: User, act: Act) -> None:
+        """Have an unsaved code ready, in the caller's transaction: the one that was shown before, which may be on paper
+        by now, or a new one where there is none or no key opens it."""
+        unsaved = cls.unsaved(user).first()
+        try:
+            if unsaved and PendingCode.open(unsaved.sealed_code, unsaved.created_at, user):
+                return
+        except Unreadable:
+            Event.record(Kind.UNREADABLE, act, user, _RECOVERY_CODE)
+        cls.issue(user, act)
+
+    @classmethod
+    def confirm(cls, user: User, digest: str, act: Act) -> None:
+        """Note that the person has this code, in the caller's transaction: the plain text is erased and every other
+        code retired."""
+        cls.retire((cls.user == user) & (cls.digest != digest), Retirement.REPLACED, act)
+        saved = {cls.saved_at: act.now, cls.sealed_code: None}
+        cls.update(saved).where(cls.user == user, cls.digest == digest, cls.saved_at.is_null()).execute()
+        Event.record(Kind.RECOVERY_CODE_SAVED, act, user)
 
     @classmethod
     def claim(cls, session: Session, typed: str, act: Act) -> "Slip | Refusal | Old | Busy | None":
         """Set the code aside for this unfinished sign-in, which goes on to save the replacement made here; None when
         that is so. It is spent only when the replacement is saved, so a cut-off sign-in costs nothing. A typing slip is
         not a try. Paused when no try may be made."""
-        Throttle.check(RECOVERY_CODE, session.user.email, act)
+        user = session.user
+        Throttle.check(RECOVERY_CODE, user.email, act)
         try:
-            digest = recovery_codes.digest(recovery_codes.read(typed), session.user.id)
+            digest = recovery_codes.digest(recovery_codes.read(typed), user.id)
         except Slip as slip:
             return slip
-        charge = Throttle.charge(RECOVERY_CODE, session.user.email, act)
-        with store().database.atomic():
-            _lock(session.user)
+        charge = Throttle.charge(RECOVERY_CODE, user.email, act)
+        with _alone_with(user):
             free = cls.claimed_by.is_null() | (cls.claimed_by == session) | cls.claimed_by.not_in(_claiming(act.now))
-            this_one = (cls.user == session.user) & (cls.digest == digest)
-            if cls.update(claimed_by=session).where(this_one, cls.retired_at.is_null(), free).execute():
-                charge.take_back()
-                cls._go_on_to_replace(session, digest, act)
-                return None
-        return cls._refusal(session.user, digest, act)
+            this_one = (cls.user == user) & (cls.digest == digest) & cls.retired_at.is_null()
+            if not cls.update(claimed_by=session).where(this_one, free).execute():
+                return cls._refusal(user, digest, act)
+            charge.take_back()
+            if session.await_replacement(act):
+                if cls.unsaved(user).where(cls.digest == digest).exists():
+                    cls.confirm(user, digest, act)  # whoever types an unsaved code has it, and makes room for another
+                    session.end_others(unfinished_only=True)
+                cls.issue(user, act)
+                Event.record(Kind.RECOVERY_CODE_CLAIMED, act, user)
+            return None
 
     @classmethod
     def spend(cls, session: Session, act: Act) -> bool:
-        """Use up the code that this sign-in claimed, if it still may; say whether it was."""
-        spent = cls._retire(cls.claimed_by == session, Retirement.SPENT, act)
+        """Use up the code that this sign-in claimed, in the caller's transaction; say whether it still could be."""
+        spent = cls.retire(cls.claimed_by == session, Retirement.SPENT, act)
         if spent:
             Event.record(Kind.RECOVERY_CODE_SPENT, act, session.user)
         return bool(spent)
 
     @classmethod
-    def _go_on_to_replace(cls, session: Session, digest: str, act: Act) -> None:
-        """Move the claiming session to the prompt, once however often the code is sent; its token stays."""
-        moved = (
-            Session.update(step=Step.SAVE_CODE, step_at=act.now, second_factor=Factor.RECOVERY)
-            .where(session._as_found(), Session.step == Step.CHALLENGE)
-            .execute()
-        )
-        if not moved:
-            session._still_as_found()
-            return
-        if cls.live(session.user).where(cls.digest == digest, ~_saved).exists():
-            cls.confirm(session.user, digest, act)  # whoever types an unsaved code has it, and makes room for another
-        cls.issue(session.user, act)
-        Event.record(Kind.RECOVERY_CODE_CLAIMED, act, session.user)
+    def retire(cls, which: Any, how: Retirement, act: Act) -> int:
+        """Let these codes stop working, in the caller's transaction; how many were live."""
+        retired = {cls.retired_at: act.now, cls.retired_by: how, cls.sealed_code: None}
+        return int(cls.update(retired).where(which, cls.retired_at.is_null()).execute())
 
     @classmethod
     def _refusal(cls, user: User, digest: str, act: Act) -> "Refusal | Old | Busy":
-        code = cls.get_or_none(cls.user == user, cls.digest == digest)
+        codes = cls.select(cls, Session).join(Session, JOIN.LEFT_OUTER)
+        code = codes.where(cls.user == user, cls.digest == digest).first()
         if code is None:
             Event.record(Kind.RECOVERY_CODE_WRONG, act, user)
             return Refusal.WRONG
         if code.retired_at is not None:
             Event.record(Kind.RECOVERY_CODE_OLD, act, user)
-            return Old(code.retired_at, Retirement(str(code.retired_by)))
+            return Old(code.retired_at, Retirement(code.retired_by), code.saved_at is not None)
         Event.record(Kind.RECOVERY_CODE_BUSY, act, user)
-        return Busy(code.claimed_by.expires_at if code.claimed_by else act.now)
-
-    @classmethod
-    def _retire(cls, which: Any, how: Retirement, act: Act) -> int:
-        retired = {cls.retired_at: act.now, cls.retired_by: how, cls.sealed_code: None}
-        return int(cls.update(retired).where(which, cls.retired_at.is_null()).execute())
+        return Busy(code.claimed_by.expires_at)
 
 
-_live, _saved = RecoveryCode.retired_at.is_null(), RecoveryCode.saved_at.is_null(False)
-for _name, _which in {"saved": _live & _saved, "unsaved": _live & ~_saved}.items():
-    RecoveryCode.add_index(
-        RecoveryCode.index(RecoveryCode.user, unique=True, where=_which, name=f"recovery_code_one_{_name}")
+RecoveryCode.add_index(
+    RecoveryCode.index(
+        RecoveryCode.user,
+        unique=True,
+        where=RecoveryCode.retired_at.is_null() & RecoveryCode.saved_at.is_null(False),
+        name="recovery_code_one_saved",
     )
+)
+RecoveryCode.add_index(
+    RecoveryCode.index(
+        RecoveryCode.user,
+        unique=True,
+        where=RecoveryCode.retired_at.is_null() & RecoveryCode.saved_at.is_null(),
+        name="recovery_code_one_unsaved",
+    )
+)
 
 
 def _claiming(now: int) -> Any:
@@ -963,47 +1010,93 @@ def _claiming(now: int) -> Any:
 class Charge:
     """A try that was counted before anything was compared."""
 
-    account: str  # the keys it was counted under
-    address: str
+    address: str  # the keys it was counted under, in the order in which they are locked
+    account: str
 
     def take_back(self) -> None:
-        """Uncount it: the secret was right. The pause it may have brought goes with it."""
-        fewer = {Throttle.failures: Throttle.failures - 1}
-        Throttle.update({**fewer, Throttle.paused_until: 0}).where(
-            Throttle.key == self.account, _any_failures
-        ).execute()
-        Throttle.update(fewer).where(Throttle.key == self.address, _any_failures).execute()
+        """Uncount it, in the caller's transaction: the secret was right. The pause it may have brought goes with it."""
+        fewer, any_failures = {Throttle.failures: Throttle.failures - 1}, Throttle.failures > 0
+        Throttle.update(fewer).where(Throttle.key == self.address, any_failures).execute()
+        unpaused = {**fewer, Throttle.paused_until: 0}
+        Throttle.update(unpaused).where(Throttle.key == self.account, any_failures).execute()
 
 
 class Throttle(Table):
     """Failures in a row by kind of secret and account, and by browser where the account knows it; and failures in a
-    window of time by address. Keys are keyed hashes: people type passwords into the address field."""
+    window of time by address. Accounts and addresses are keyed hashes: people type passwords into the address field."""
 
     key = CharField(primary_key=True)
+    account = CharField(max_length=64, index=True)  # empty for the failures of an address
     failures = IntegerField()
     paused_until = BigIntegerField(default=0)  # of an address: the end of its window
-    updated_at = BigIntegerField()
+    updated_at = BigIntegerField(index=True)
 
     @classmethod
     def charge(cls, limit: Limit, email: str, act: Act) -> Charge:
         """Count a try, in a transaction of its own, before anything is compared; Paused when none may be made. Of any
         number at once, only as many are let through as are free."""
-        account = cls._key(limit, email) + act.known_browser
+        account = _fingerprint(email)
+        key = cls._key(limit, account) + act.known_browser
         with store().database.atomic():
             address = cls._charge_address(act)
-            not_paused = cls.paused_until <= act.now
-            not_stopped = cls.failures < limit.stop if limit.stop else True
-            failures = cls._count(account, act, {}, not_paused & not_stopped)
+            open_to_tries = cls.paused_until <= act.now
+            if limit.stop is not None:
+                open_to_tries &= cls.failures < limit.stop
+            failures = cls._count(key, account, act, {}, open_to_tries)
             if failures is None:
                 cls.check(limit, email, act)
                 raise Paused(act.now + 1)  # it was lifted between the two statements
             pause = limit.pause_seconds(failures)
-            cls.update(paused_until=act.now + pause if pause else 0).where(cls.key == account).execute()
-        return Charge(account, address)
+            cls.update(paused_until=act.now + pause if pause else 0).where(cls.key == key).execute()
+        return Charge(address, key)
+
+    @classmethod
+    def check(cls, limit: Limit, email: str, act: Act) -> None:
+        """Raise Paused when no try may be made now; counts nothing."""
+        found = cls.get_or_none(cls.key == cls._key(limit, _fingerprint(email)) + act.known_browser)
+        if found is None:
+            return
+        if limit.is_stopped(found.failures):
+            raise Paused(None)
+        if found.paused_until > act.now:
+            raise Paused(found.paused_until)
+
+    @classmethod
+    def clear(cls, limits: tuple[Limit, ...], email: str, act: Act) -> None:
+        """A sign-in was finished with these: forget the failures of this browser, or of all strangers if it is one."""
+        account = _fingerprint(email)
+        cls.delete().where(cls.key.in_([cls._key(limit, account) + act.known_browser for limit in limits])).execute()
+
+    @classmethod
+    def forget(cls, limits: tuple[Limit, ...], email: str) -> None:
+        """Forget every failure with these, whatever browser it came from: the secret is another one now."""
+        account = _fingerprint(email)
+        for limit in limits:
+            cls.delete().where(cls.account == account, cls.key.startswith(cls._key(limit, account))).execute()
+
+    @classmethod
+    def pauses(cls, emails: list[str], now: int) -> dict[str, int | None]:
+        """For whom strangers' tries are paused, and until when; None: stopped until an admin acts."""
+        keys = {cls._key(limit, _fingerprint(email)): (limit, email) for limit in EVERY_LIMIT for email in emails}
+        paused: dict[str, int | None] = {}
+        for row in cls.select().where(cls.key.in_(list(keys))):
+            limit, email = keys[row.key]
+            if limit.is_stopped(row.failures):
+                paused[email] = None
+            elif row.paused_until > now and paused.get(email, 0) is not None:
+                paused[email] = max(row.paused_until, paused.get(email) or 0)
+        return paused
+
+    @classmethod
+    def sweep(cls, now: int) -> None:
+        """Forget addresses whose window is over, and passwords mistyped long ago, but for what an admin must lift."""
+        cls.delete().where(cls.account == "", cls.paused_until < now).execute()
+        long_ago = (cls.updated_at < now - _IDLE_THROTTLE_SECONDS) & (cls.failures < (PASSWORD.stop or 0))
+        cls.delete().where(long_ago, cls.key.startswith(f"{PASSWORD.kind}:")).execute()
 
     @classmethod
     def _charge_address(cls, act: Act) -> str:
-        key = f"{_ADDRESS}:{store().keyring.fingerprint('throttle', throttle.network(act.remote_addr))}"
+        key = f"address:{_fingerprint(throttle.network(act.remote_addr))}"
         limit, window_end = store().address_limit, act.now + throttle.ADDRESS_WINDOW_SECONDS
         if limit:
             window_is_over = cls.paused_until <= act.now
@@ -1011,15 +1104,15 @@ class Throttle(Table):
                 cls.failures: Case(None, [(window_is_over, 1)], cls.failures + 1),
                 cls.paused_until: Case(None, [(window_is_over, window_end)], cls.paused_until),
             }
-            if cls._count(key, act, update, window_is_over | (cls.failures < limit), window_end) is None:
+            if cls._count(key, "", act, update, window_is_over | (cls.failures < limit), window_end) is None:
                 raise Paused(cls.get_by_id(key).paused_until)
         return key
 
     @classmethod
-    def _count(cls, key: str, act: Act, update: Any, where: Any, paused_until: int = 0) -> int | None:
+    def _count(cls, key: str, account: str, act: Act, update: Any, where: Any, paused_until: int = 0) -> int | None:
         """Count one failure under the key, in one statement; how many there are now, or None if `where` forbids it."""
         counted = (
-            cls.insert(key=key, failures=1, paused_until=paused_until, updated_at=act.now)
+            cls.insert(key=key, account=account, failures=1, paused_until=paused_until, updated_at=act.now)
             .on_conflict(
                 conflict_target=[cls.key],
                 update={cls.failures: cls.failures + 1, cls.updated_at: act.now, **update},
@@ -1031,54 +1124,20 @@ class Throttle(Table):
         return next((int(row.failures) for row in counted), None)
 
     @classmethod
-    def check(cls, limit: Limit, email: str, act: Act) -> None:
-        """Raise Paused when no try may be made now; counts nothing."""
-        found = cls.get_or_none(cls.key == cls._key(limit, email) + act.known_browser)
-        if found is None:
-            return
-        if limit.is_stopped(found.failures):
-            raise Paused(None)
-        if found.paused_until > act.now:
-            raise Paused(found.paused_until)
-
-    @classmethod
-    def clear(cls, limits: tuple[Limit, ...], email: str, act: Act) -> None:
-        """A sign-in was finished with these: forget the failures of this browser, or of all strangers if it is one."""
-        keys = [cls._key(limit, email) + act.known_browser for limit in limits]
-        cls.delete().where(cls.key.in_(keys)).execute()
-
-    @classmethod
-    def forget(cls, limits: tuple[Limit, ...], email: str) -> None:
-        """Forget every failure with these, whatever browser it came from: the secret is another one now."""
-        for limit in limits:
-            cls.delete().where(cls.key.startswith(cls._key(limit, email))).execute()
-
-    @classmethod
-    def pauses(cls, emails: list[str], now: int) -> dict[str, int | None]:
-        """For whom strangers' tries are paused, and until when; None: stopped until an admin acts."""
-        keys = {cls._key(limit, email): (limit, email) for limit in EVERY_LIMIT for email in emails}
-        paused: dict[str, int | None] = {}
-        for row in cls.select().where(cls.key.in_(list(keys))):
-            limit, email = keys[row.key]
-            if limit.is_stopped(row.failures):
-                paused[email] = None
-            elif row.paused_until > now and paused.get(email, 0) is not None:
-                paused[email] = max(row.paused_until, paused.get(email) or 0)
-        return paused
-
-    @classmethod
-    def _key(cls, limit: Limit, email: str) -> str:
-        return f"{limit.kind}:{store().keyring.fingerprint('throttle', email)}:"
+    def _key(cls, limit: Limit, account: str) -> str:
+        return f"{limit.kind}:{account}:"
 
 
-_any_failures = Throttle.failures > 0
+def _fingerprint(text: str) -> str:
+    return store().keyring.fingerprint("throttle", text)
 
 
 # The record -----------------------------------------------------------------------------------------------------------
 
 
 class Event(Table):
-    """What happened, for the person and the admins. Never a secret, nor anything that was typed."""
+    """What happened, for the person and the admins. Never a secret, nor anything that was typed. Some pages decide by
+    it: whether a notice is due, whether a setup was begun before."""
 
     id = AutoField()
     at = BigIntegerField(index=True)
@@ -1093,7 +1152,7 @@ class Event(Table):
         indexes = ((("user", "id"), False), (("user", "kind", "at"), False))
 
     @classmethod
-    def of(cls, user: User | None = None) -> Any:
+    def about(cls, user: User | None) -> Any:
         """What happened, newest first: to this person, or to anybody."""
         events = cls.select(cls, User).join(User, JOIN.LEFT_OUTER).order_by(cls.id.desc())
         return events.where(cls.user == user) if user else events
@@ -1101,7 +1160,7 @@ class Event(Table):
     @classmethod
     def page(cls, user: User | None = None, before: int | None = None, size: int = 50) -> "list[Event]":
         """A page of what happened, newest first, older than event `before`."""
-        events = cls.of(user).where(cls.id < before) if before else cls.of(user)
+        events = cls.about(user).where(cls.id < before) if before else cls.about(user)
         return list(events.limit(size))
 
     @classmethod
@@ -1156,6 +1215,9 @@ class Setting(Table):
             Event.record(Kind.RECOVERY_CODES_ENABLED if on else Kind.RECOVERY_CODES_DISABLED, act)
 
 
+# One-time links, and keys ---------------------------------------------------------------------------------------------
+
+
 class Invitation(Table):
     """A link with which a person chooses a password, once. It never stands in for the second factor."""
 
@@ -1169,7 +1231,7 @@ class Invitation(Table):
     def issue(cls, user: User, act: Act) -> str:
         """A new link's token; the person's earlier links stop working."""
         token = _new_token()
-        with store().database.atomic():
+        with _alone_with(user):
             cls.delete().where(cls.user == user).execute()
             cls.create(user=user, token_digest=_digest(token), expires_at=act.now + INVITATION_SECONDS)
             Event.record(Kind.USER_INVITED, act, user)
@@ -1179,19 +1241,20 @@ class Invitation(Table):
     def find(cls, token: str, now: int) -> "Invitation | None":
         """The open invitation this token belongs to."""
         invitations = cls.select(cls, User).join(User)
-        is_open = (cls.token_digest == _digest(token)) & cls.used_at.is_null() & (cls.expires_at > now) & User.is_active
-        found: Invitation | None = invitations.where(is_open).first()
+        is_open = cls.used_at.is_null() & (cls.expires_at > now) & User.is_active
+        found: Invitation | None = invitations.where(cls.token_digest == _digest(token), is_open).first()
         return found
 
     def use(self, password: str, act: Act) -> bool:
-        """Give the person the password they chose and end their sessions; False when the link was used meanwhile.
-        Refused when it may not be chosen."""
-        with store().database.atomic():
+        """Give the person the password they chose and end their sessions; False when the link was used or replaced
+        meanwhile. Refused when it may not be chosen."""
+        password_hash = store().policy.hash_choice(password, self.user.email)
+        with _alone_with(self.user):
             unused = (Invitation.id == self.id) & Invitation.used_at.is_null()
             if not Invitation.update(used_at=act.now).where(unused).execute():
                 return False
             Event.record(Kind.INVITATION_USED, act, self.user)
-            self.user.set_password(password, act)
+            self.user.set_password(password_hash, act)
             Session.delete().where(Session.user == self.user).execute()
             return True
 

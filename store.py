@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import sleep
 from typing import Any
 
-from peewee import Database, DatabaseProxy, InterfaceError, OperationalError
+from peewee import Database, DatabaseProxy, InterfaceError, OperationalError, SqliteDatabase
 from playhouse.db_url import connect
 from playhouse.migrations import Runner
 from playhouse.pool import MaxConnectionsExceeded
@@ -90,13 +90,15 @@ def connect_database(url: str) -> Database:
             check_same_thread=False,
             timeout=5,
         )
-    return connect(f"{scheme}+pool://{rest}", prefer_psycopg3=True, timeout=5)  # type: ignore[no-any-return]
+    return connect(  # type: ignore[no-any-return]
+        f"{scheme}+pool://{rest}", unquote_user=True, unquote_password=True, prefer_psycopg3=True, timeout=5
+    )
 
 
 def upgrade(migrations: str) -> list[str]:
     """Apply the migrations that are missing, each once however many processes ask; their names."""
     database = store().database
-    on_sqlite = type(database).__name__.endswith("SqliteDatabase")
+    on_sqlite = isinstance(database, SqliteDatabase)
     if on_sqlite:
         _write_ahead(database)
     with database.atomic():

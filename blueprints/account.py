@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from authn.passwords import Refused
 from blueprints import signin
 from blueprints.forms import MAX_ID, ButtonForm, NewPasswordForm, PasswordForm, id_in_query, page, reject
-from models import Event, Invitation, RecoveryCode, Refusal, Session, TotpAuthenticator
+from models import Event, Invitation, RecoveryCode, Refusal, Session
 
 bp = Blueprint("account", __name__)
 
@@ -22,12 +22,13 @@ def overview() -> ResponseReturnValue:
         "account/overview.html",
         user=user,
         here=sign_in,
-        authenticator=TotpAuthenticator.get(TotpAuthenticator.user == user),
+        authenticator=user.authenticator(),
         codes_on=signin.recovery_codes_on(),
-        codes=list(RecoveryCode.live(user).order_by(RecoveryCode.created_at)),
+        saved_code=RecoveryCode.saved(user).first(),
+        unsaved_code=RecoveryCode.unsaved(user).first(),
         waiting_for_device=user.is_waiting_for_a_device(),
         recovery=user.unseen_recovery(),
-        sessions=Session.of(user, signin.now()),
+        sessions=Session.signed_in(user, signin.now()),
         events=Event.page(user, size=_RECENT),
     )
 
@@ -66,23 +67,22 @@ def password() -> ResponseReturnValue:
 def new_recovery_code() -> ResponseReturnValue:
     form, user = ButtonForm(), signin.here().user
     if form.validate_on_submit():
-        RecoveryCode.issue(user, signin.act())
+        signin.here().make_new_code(signin.act())
         return redirect(url_for("recovery.prompt"), 303)
     return page("account/recovery_code.html", form, has_saved_code=user.has_saved_code())
 
 
 @bp.post(f"/account/sessions/<int(max={MAX_ID}):session_id>/revoke")
 def revoke_session(session_id: int) -> ResponseReturnValue:
-    sign_in = signin.here()
-    if session_id == sign_in.id or not Session.revoke(sign_in.user, session_id, signin.act()):
+    if not signin.here().revoke(session_id, signin.act()):
         abort(404)
     return redirect(url_for("account.overview"), 303)
 
 
 @bp.post("/account/sessions/revoke-others")
 def revoke_others() -> ResponseReturnValue:
-    ended = signin.here().revoke_others(signin.act())
-    return redirect(url_for("account.overview", notice="others-out" if ended else "nowhere-else"), 303)
+    signed_in = signin.here().revoke_others(signin.act())
+    return redirect(url_for("account.overview", notice="others-out" if signed_in else "nowhere-else"), 303)
 
 
 @bp.route("/welcome/<token>", methods=["GET", "POST"])

@@ -3,9 +3,10 @@
 from flask import Blueprint, abort, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
+from authn import email_addresses
 from blueprints import signin
-from blueprints.forms import MAX_ID, ButtonForm, ReasonForm, id_in_query, page
-from models import INVITATION_SECONDS, Event, Invitation, RecoveryCode, Setting, User
+from blueprints.forms import MAX_ID, ReasonForm, SwitchForm, id_in_query, page
+from models import INVITATION_SECONDS, Event, Invitation, Person, RecoveryCode, Setting, User
 
 bp = Blueprint("admin", __name__, url_prefix="/admin")
 
@@ -21,7 +22,8 @@ def admins_only() -> None:
 
 @bp.get("/people")
 def people() -> ResponseReturnValue:
-    found = User.page(signin.now(), request.args.get("after", ""), _PAGE + 1)
+    after = email_addresses.fold(request.args.get("after", "")) or ""
+    found = Person.page(signin.now(), after, _PAGE + 1)
     return page(
         "admin/people.html",
         people=found[:_PAGE],
@@ -60,7 +62,7 @@ def change(person_id: int, change: str) -> ResponseReturnValue:
         "promote": person.make_admin,
         "demote": person.remove_admin,
     }[change](act)
-    return redirect(url_for("admin.people", notice="last-admin" if done is False else change), 303)
+    return redirect(url_for("admin.people", notice=change if done else "last-admin"), 303)
 
 
 @bp.get("/settings")
@@ -72,13 +74,15 @@ def settings() -> ResponseReturnValue:
 @signin.step_up_required
 def switch_recovery_codes() -> ResponseReturnValue:
     """Asks before turning the switch, and says what it will mean in numbers."""
-    form, on = ButtonForm(), signin.recovery_codes_on()
+    form, on = SwitchForm(), signin.recovery_codes_on()
     if current_app.config["RECOVERY_CODES_ENABLED"] is not None:
         return _settings_page(403)
     if form.validate_on_submit():
-        Setting.switch_recovery_codes(request.form.get("turn") == "on", signin.admin_act())
+        Setting.switch_recovery_codes(form.turn.data == "on", signin.admin_act())
         return redirect(url_for("admin.settings"), 303)
-    return page("admin/switch.html", form, on=on, saved=RecoveryCode.count_saved(), without=User.count_without_code())
+    return page(
+        "admin/switch.html", form, on=on, saved=RecoveryCode.count_saved(), without=RecoveryCode.count_missing()
+    )
 
 
 @bp.get("/audit")

@@ -63,11 +63,11 @@ def create_user(email: str, admin: bool, password_stdin: bool) -> None:
 def list_users(as_json: bool) -> None:
     for person in _everybody():
         facts = {
-            "email": person.user.email,
-            "admin": person.user.is_admin,
-            "active": person.user.is_active,
-            "enrolled": person.enrolled,
-            "recovery_code_saved": person.code_saved,
+            "email": person.email,
+            "admin": person.is_admin,
+            "active": person.is_active,
+            "enrolled": bool(person.is_enrolled),
+            "recovery_code_saved": bool(person.has_saved_code),
         }
         click.echo(dumps(facts) if as_json else _in_words(person))
 
@@ -136,16 +136,16 @@ def _echo_link(user: User, token: str) -> None:
 
 def _everybody() -> Iterator[Person]:
     after = ""
-    while page := User.page(signin.now(), after):
+    while page := Person.page(signin.now(), after):
         yield from page
-        after = page[-1].user.email
+        after = page[-1].email
 
 
 def _in_words(person: Person) -> str:
-    role = "admin" if person.user.is_admin else "person"
-    app = "authenticator app on" if person.enrolled else "no authenticator app"
-    code = "recovery code saved" if person.code_saved else "no recovery code saved"
-    return f"{person.user.email}  {role}, {app}, {code}{'' if person.user.is_active else ', deactivated'}"
+    role = "admin" if person.is_admin else "person"
+    app = "authenticator app on" if person.is_enrolled else "no authenticator app"
+    code = "recovery code saved" if person.has_saved_code else "no recovery code saved"
+    return f"{person.email}  {role}, {app}, {code}{'' if person.is_active else ', deactivated'}"
 
 
 @click.group("events", cls=Commands, invoke_without_command=True, help="What happened, newest first.")

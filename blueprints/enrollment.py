@@ -22,7 +22,7 @@ def setup() -> ResponseReturnValue:
     sign_in, form = signin.here(), CodeForm()
     if sign_in.step == Step.LOST_DEVICE and Enrollment.open_in(sign_in, signin.now()) is None:
         return signin.to_due_page(sign_in)
-    enrollment = Enrollment.of(sign_in, signin.act())
+    enrollment = Enrollment.open_or_begin(sign_in, signin.act())
     if form.validate_on_submit():
         codes_on = signin.recovery_codes_on()
         confirmed = enrollment.confirm(sign_in, form.code.data, signin.act(), codes_on=codes_on)

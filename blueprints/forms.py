@@ -93,7 +93,7 @@ class VerifyForm(CodeForm):
     password = _password("Password", "Enter your password", "current-password")
 
     def refuse(self, refusal: Refusal, now: int) -> None:
-        if refusal is Refusal.OTHER_PASSWORD:
+        if refusal is Refusal.WRONG_PASSWORD:
             reject(self.password, "That password isn't right. Check it and try again.")
         else:
             super().refuse(refusal, now)
@@ -142,6 +142,10 @@ class PasswordForm(NewPasswordForm):
 
 class ReasonForm(Form):
     reason = StringField("Reason", [Length(max=200, message="Use at most 200 characters")], filters=[one_line])
+
+
+class SwitchForm(Form):
+    turn = HiddenField(validators=[AnyOf(["on", "off"], "Choose on or off")])
 
 
 class ButtonForm(Form):

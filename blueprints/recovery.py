@@ -11,7 +11,7 @@ from authn import recovery_codes
 from authn.recovery_codes import Slip
 from blueprints import signin, words
 from blueprints.forms import LostDeviceForm, RecoveryCodeForm, SavedForm, page, reject
-from models import Busy, Enrollment, Factor, Old, PendingCode, RecoveryCode, Refusal, Retirement, Step
+from models import Busy, Enrollment, Old, PendingCode, RecoveryCode, Refusal, Retirement, Step
 
 bp = Blueprint("recovery", __name__)
 
@@ -35,9 +35,10 @@ def challenge() -> ResponseReturnValue:
 @signin.step_up_required
 def prompt() -> ResponseReturnValue:
     sign_in, form = signin.here(), SavedForm()
-    pending = sign_in.pending_code()
+    pending = sign_in.pending_code(signin.now())
     if pending is None:
-        return redirect(url_for("account.overview", notice="already-saved"), 303)
+        notice = "already-saved" if sign_in.user.has_saved_code() else None
+        return redirect(url_for("account.overview", notice=notice), 303)
     if form.validate_on_submit():
         if not form.saved.data:
             reject(form.saved, _tick_the_box())
@@ -45,11 +46,10 @@ def prompt() -> ResponseReturnValue:
             token = sign_in.save_code(form.shown.data or "", signin.act())
             if token:
                 return signin.go_on(token, notice="app-ready" if pending.enrollment else "code-saved")
-            pending = sign_in.pending_code() or abort(404)
+            pending = sign_in.pending_code(signin.now()) or abort(404)
             reject(form.saved, "A newer code has been made since. Save the one you see now, then tick the box.")
     form.saved.data, form.shown.data = False, pending.digest
-    recovering = sign_in.second_factor == Factor.RECOVERY and sign_in.step is not None
-    return page("recovery/prompt.html", form, pending=pending, recovering=recovering, **_slip(pending))
+    return page("recovery/prompt.html", form, pending=pending, recovering=sign_in.is_recovering, **_slip(pending))
 
 
 @bp.get("/mfa/recovery-code.txt")
@@ -57,7 +57,7 @@ def prompt() -> ResponseReturnValue:
 @signin.recovery_codes_required
 @signin.step_up_required
 def download() -> ResponseReturnValue:
-    pending = signin.here().pending_code() or abort(404)
+    pending = signin.here().pending_code(signin.now()) or abort(404)
     person = pending.user.email.partition("@")[0]
     text = render_template("recovery/slip.txt", pending=pending, **_slip(pending))
     answer = Response(text, mimetype="text/plain")
@@ -67,12 +67,13 @@ def download() -> ResponseReturnValue:
 
 @bp.post("/mfa/finish")
 @signin.at(Step.SAVE_CODE, signed_in=True)
+@signin.step_up_required
 def finish_without_code() -> ResponseReturnValue:
     """The one button of the page that says codes were switched off while somebody was at the prompt."""
     sign_in = signin.here()
-    if signin.recovery_codes_on() or not sign_in.can_go_without_code():
+    if signin.recovery_codes_on() or not sign_in.can_go_without_code(signin.now()):
         return redirect(url_for("recovery.prompt"), 303)
-    notice = "app-ready" if sign_in.is_enrolling() else None
+    notice = "app-ready" if sign_in.confirmed_enrollment(signin.now()) else None
     return signin.go_on(sign_in.go_without_code(signin.act()), notice)
 
 
@@ -82,7 +83,7 @@ def lost_device() -> ResponseReturnValue:
     sign_in, form = signin.here(), LostDeviceForm()
     if form.validate_on_submit():
         if form.still_have.data == "no":
-            Enrollment.of(sign_in, signin.act())
+            Enrollment.open_or_begin(sign_in, signin.act())
             return redirect(url_for("enrollment.setup"), 303)
         return signin.go_on(sign_in.answer_lost_device(signin.act(), kept=form.still_have.data == "yes"))
     return page("recovery/lost_device.html", form)
@@ -100,6 +101,8 @@ def _explain(refused: Slip | Refusal | Old | Busy) -> str:
             return "There's a typing slip in that code. Compare it with your saved copy, four characters at a time."
         case Old(at=at, how=Retirement.RESET):
             return f"That code stopped working on {words.day(at)}, when your sign-in was reset."
+        case Old(at=at, was_saved=False):
+            return f"That code was replaced on {words.day(at)}, before it was saved. Use the newest one you saved."
         case Old(at=at, how=how):
             done = "used" if how is Retirement.SPENT else "replaced"
             return f"That code was {done} on {words.day(at)}. Use the one you saved then."

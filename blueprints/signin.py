@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response
 
-from models import Act, Event, Factor, Kind, Session, Setting, Step, User
+from models import Act, Event, Kind, Session, Setting, Step, User
 from store import store
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -72,13 +72,16 @@ def step_up_required(view: View) -> View:
 
 
 def gate() -> ResponseReturnValue | None:
-    """Before every view: let it be opened, or send the visitor to the page that is due."""
+    """Before every view: let it be opened and note that the person is active, or answer in its place: with the page
+    that is due, or the one that says that recovery codes are off."""
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None or request.endpoint == "static" or getattr(view, "is_public", False):
         return None
+    sign_in = current()
+    if "to_end" in g:
+        g.to_end.end(Kind.SIGN_IN_ENDED, act(g.to_end.user.email))
     if getattr(view, "needs_recovery_codes", False) and not recovery_codes_on():
         return _codes_are_off()
-    sign_in = current()
     if sign_in is None:
         asked_for = safe_next(request.full_path.rstrip("?"), "") if request.method == "GET" else ""
         notice = g.get("ended", "needed")
@@ -156,10 +159,8 @@ def _find_live() -> Session | None:
     if found.expires_at <= now():
         g.ended = "away" if found.is_signed_in else "too-slow"
         return None
-    recovering = found.step == Step.SAVE_CODE and found.second_factor == Factor.RECOVERY
-    if recovering and not recovery_codes_on():
-        found.end()
-        g.ended = "codes-off"
+    if found.is_recovering and not recovery_codes_on():
+        g.ended, g.to_end = "codes-off", found
         return None
     return found
 
@@ -200,7 +201,7 @@ def start_afresh() -> None:
 
 
 def sign_out() -> None:
-    here().end(act())
+    here().end(Kind.SIGNED_OUT, act())
     session.clear()
 
 
@@ -213,6 +214,7 @@ def safe_next(path: str, default: str = "/account") -> str:
     """The path if it is one page of this site that can be opened by GET, else the default.
 
     Browsers read backslashes, tabs and dots in ways of their own, so only plain paths pass."""
+    path = re.sub(r"(?<=[?&])notice=[^&#]*&?", "", path)  # it told of what happened before this sign-in
     plain = re.fullmatch(r"/(?![/\\])[!-\[\]-~]*", path) and not re.search(r"//|/\.{1,2}(/|$)", path)
     if not plain:
         return default
@@ -230,11 +232,12 @@ def _with_notice(path: str, notice: str) -> str:
 
 def _codes_are_off() -> ResponseReturnValue:
     sign_in = current()
-    Event.record(Kind.RECOVERY_CODE_WHILE_OFF, act(), person())
+    if request.method == "POST":
+        Event.record(Kind.RECOVERY_CODE_WHILE_OFF, act(), person())
     return (
         render_template(
             "recovery/off.html",
-            waiting=sign_in is not None and sign_in.can_go_without_code(),
+            waiting=sign_in is not None and sign_in.can_go_without_code(now()),
             ended=g.get("ended") == "codes-off",
             step=sign_in.step if sign_in else None,
         ),

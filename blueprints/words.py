@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import current_app, request
+from flask import current_app, g, request
 
 from models import Event, Factor, Kind
 
@@ -12,6 +12,7 @@ NOTICES = {
     "away": "You were signed out because you'd been away a while.",
     "too-slow": "That took too long, so we've started again. Sign in to continue.",
     "needed": "Sign in to see that page.",
+    "unreadable": "Something we keep sealed for you couldn't be opened, so we've started again. Sign in to continue.",
     "codes-off": "Recovery codes were turned off, so this sign-in has ended. Your recovery code wasn't used up.",
     "app-ready": "Your authenticator app is set up. You'll type a six-digit code next time you sign in.",
     "password-changed": "Your password is changed. You're signed out everywhere else.",
@@ -29,6 +30,7 @@ NOTICES = {
 }
 
 
+# Where the name of the kind is not the sentence.
 SENTENCES = {
     Kind.USER_CREATED: "Added",
     Kind.USER_INVITED: "Link to choose a password made",
@@ -38,37 +40,32 @@ SENTENCES = {
     Kind.ADMIN_MADE: "Made an admin",
     Kind.ADMIN_REMOVED: "No longer an admin",
     Kind.UNLOCKED: "Allowed to try again",
-    Kind.PASSWORD_CHANGED: "Password changed",
+    Kind.MFA_RESET: "MFA reset",
     Kind.PASSWORD_RIGHT: "Right password",
     Kind.PASSWORD_WRONG: "Wrong password",
     Kind.CODE_WRONG: "Wrong code from app",
     Kind.CODE_REPLAYED: "Code from app typed again",
-    Kind.SIGNED_IN: "Signed in",
-    Kind.SIGNED_OUT: "Signed out",
+    Kind.PAUSED: "Too many tries",
+    Kind.SIGN_IN_ENDED: "Unfinished sign-in ended by the site",
     Kind.SESSION_REVOKED: "Signed out from another browser",
     Kind.STEPPED_UP: "Confirmed it's them",
-    Kind.PAUSED: "Too many tries",
     Kind.ENROLLMENT_STARTED: "Began to set up an authenticator app",
     Kind.ENROLLMENT_CODE_WRONG: "Wrong code from app while setting it up",
     Kind.AUTHENTICATOR_ADDED: "Authenticator app set up",
     Kind.AUTHENTICATOR_REPLACED: "Authenticator app replaced",
-    Kind.MFA_RESET: "MFA reset",
     Kind.DEVICE_KEPT: "Still has the authenticator app",
     Kind.DEVICE_MISSING: "Waits for a new phone",
-    Kind.RECOVERY_CODE_MADE: "Recovery code made",
-    Kind.RECOVERY_CODE_SAVED: "Recovery code saved",
     Kind.RECOVERY_CODE_CLAIMED: "Recovery code typed",
+    Kind.RECOVERY_CODE_SPENT: "Recovery code used",
     Kind.RECOVERY_CODE_WRONG: "Wrong recovery code",
     Kind.RECOVERY_CODE_OLD: "Old recovery code typed",
     Kind.RECOVERY_CODE_BUSY: "Recovery code typed while another browser used it",
-    Kind.RECOVERY_CODE_WHILE_OFF: "Recovery page opened while recovery codes are off",
-    Kind.RECOVERY_CODE_SPENT: "Recovery code used",
-    Kind.RECOVERY_NOTICE_DISMISSED: "Notice about the recovery code dismissed",
+    Kind.RECOVERY_CODE_WHILE_OFF: "Recovery code refused: codes are off",
     Kind.RECOVERY_CODES_ENABLED: "Recovery codes turned on",
     Kind.RECOVERY_CODES_DISABLED: "Recovery codes turned off",
-    Kind.UNREADABLE: "A sealed value could not be opened",
     Kind.KEYS_RESEALED: "Sealed values moved to the newest key",
-    Kind.REQUEST_REFUSED: "A form without a valid origin refused",
+    Kind.UNREADABLE: "A sealed value could not be opened",
+    Kind.REQUEST_REFUSED: "A form from elsewhere refused",
 }
 
 
@@ -79,7 +76,7 @@ def for_templates() -> dict[str, Any]:
         "site": config["SITE_NAME"],
         "contact": config["SUPPORT_CONTACT"],
         "demo": config["DEMO"],
-        "notice": NOTICES.get(request.args.get("notice", "")),
+        "notice": NOTICES.get(request.args.get("notice") or g.get("ended", "")),
         "sentence": sentence,
         "browser_name": browser_name,
     }
@@ -87,7 +84,7 @@ def for_templates() -> dict[str, Any]:
 
 def sentence(event: Event) -> str:
     """What happened, for people; with who did it where that was somebody else."""
-    said = SENTENCES[Kind(event.kind)]
+    said = SENTENCES.get(Kind(event.kind), event.kind.replace("_", " ").capitalize())
     if event.kind == Kind.SIGNED_IN and event.detail == Factor.RECOVERY:
         said += " with recovery code"
     elif event.detail and event.kind == Kind.MFA_RESET:

@@ -24,10 +24,10 @@ def up(migrator, db):
         token_digest = CharField(max_length=64, unique=True)
         user = Reference(User, on_delete="CASCADE")
         step = CharField(max_length=16, null=True)
-        step_at = BigIntegerField()
+        step_at = BigIntegerField(index=True)
         second_factor = CharField(max_length=16, null=True)
-        created_at = BigIntegerField()
-        last_seen_at = BigIntegerField()
+        created_at = BigIntegerField(index=True)
+        last_seen_at = BigIntegerField(index=True)
         verified_at = BigIntegerField(null=True)
         remote_addr = CharField(max_length=45)
         user_agent = TextField()
@@ -62,16 +62,17 @@ def up(migrator, db):
         retired_at = BigIntegerField(null=True)
         retired_by = CharField(max_length=16, null=True)
 
-    live, saved = RecoveryCode.retired_at.is_null(), RecoveryCode.saved_at.is_null(False)
-    for name, which in {"saved": live & saved, "unsaved": live & ~saved}.items():
+    live, saved_at = RecoveryCode.retired_at.is_null(), RecoveryCode.saved_at
+    for name, which in {"saved": live & saved_at.is_null(False), "unsaved": live & saved_at.is_null()}.items():
         index = RecoveryCode.index(RecoveryCode.user, unique=True, where=which, name=f"recovery_code_one_{name}")
         RecoveryCode.add_index(index)
 
     class Throttle(Table):
         key = CharField(primary_key=True)
+        account = CharField(max_length=64, index=True)
         failures = IntegerField()
         paused_until = BigIntegerField()
-        updated_at = BigIntegerField()
+        updated_at = BigIntegerField(index=True)
 
     class Event(Table):
         id = AutoField()

@@ -209,9 +209,7 @@ SPOILED = {
     "first bit": flip(0),
     "middle bit": flip(20),
     "last bit": flip(-1),
-    "without its end": lambda value: value[:-1],
-    "without all but its start": lambda value: value[:5],
-    "longer": lambda value: value + b"\0",
+    "cut short": lambda value: value[:5],
 }
 NO_MATCH = "That code didn't match. Type the newest code your app shows for Sparekey."
 
@@ -235,7 +233,8 @@ def test_an_unsaved_code_lies_sealed_and_saving_erases_it(app, browser, maya) ->
 
 def lies_sealed(app: Flask, found: list[dict[str, Any]], page: Page) -> None:
     ((row, code),) = [(row, shown_code(page).replace("-", "").encode()) for row in found]
-    assert app.extensions["store"].keyring.unseal(bytes(row["sealed_code"]), "recovery code", 1) == code
+    (owner,) = [user["id"] for user in rows(app, User)]
+    assert app.extensions["store"].keyring.unseal(bytes(row["sealed_code"]), "recovery code", owner) == code
     assert code not in bytes(row["sealed_code"])
 
 
@@ -297,7 +296,8 @@ def test_a_spoiled_enrollment_is_begun_anew(app, browser, maya, clock, column, s
         page = browser.submit(page, code=scan(page, maya).code())
     put(app, column, SPOILED[spoiled])
     page = browser.get(page.path)
-    assert (page.path, page.notice) == ("/login", "That took too long, so we've started again. Sign in to continue.")
+    assert page.path == "/login"
+    assert "we've started again" in page.notice
     assert kinds(app).count(Kind.UNREADABLE) == 1
     assert rows(app, TotpAuthenticator) == rows(app, RecoveryCode) == []
     clock.pass_by(30)
@@ -313,3 +313,14 @@ def test_a_spoiled_new_code_can_be_made_again_and_the_saved_one_works(app, brows
     page = use_recovery_code(browser, omar)
     assert page.h1 == "You're in. Save your new recovery code"
     assert save_new_code(browser, page, omar).path == "/mfa/lost-device"
+
+
+def test_a_spoiled_new_code_of_somebody_without_a_saved_one_is_made_anew(app, browser, ines, clock) -> None:
+    spoiled = shown_code(sign_in(browser, ines))
+    put(app, RecoveryCode.sealed_code, SPOILED["middle bit"])
+    assert browser.get("/mfa/recovery-code").path == "/login"
+    clock.pass_by(30)
+    page = sign_in(browser, ines)
+    assert page.path == "/mfa/recovery-code"
+    assert shown_code(page) != spoiled
+    assert save_new_code(browser, page, ines).h1 == "Security"

@@ -1,0 +1,252 @@
+"""What the verbs of models guarantee when something else happens between two of their steps."""
+
+import pytest
+from flask import Flask
+
+from authn import passwords, totp
+from models import Act, Enrollment, Kind, RecoveryCode, Refusal, Session, Superseded, Throttle, TotpAuthenticator, User
+from tests.conftest import PASSWORD, Person, count, enroll, give_password, kinds, rows, shown_code, sign_in
+from tests.conftest import save_new_code as save
+from tests.pages import Browser
+
+NEW = "three herons and a lighthouse"
+
+
+@pytest.fixture
+def act(clock) -> Act:
+    return Act(clock.now, "203.0.113.7", "a browser")
+
+
+@pytest.mark.parametrize("meanwhile", ["reset", "password changed", "deactivated"])
+def test_a_password_that_stopped_being_right_after_it_was_compared_starts_no_session(
+    app: Flask, omar: Person, act: Act, meanwhile: str
+) -> None:
+    with app.app_context():
+        user = User.with_password(omar.email, PASSWORD, act)
+        assert user
+        if meanwhile == "reset":
+            user.reset_mfa(act)
+        elif meanwhile == "deactivated":
+            user.deactivate(act)
+        else:
+            user.set_password(passwords.Hasher(passwords.Cost(8, 1, 1)).hash(NEW), act)
+        with pytest.raises(Superseded):
+            Session.start(user, "", act)
+        assert Session.select().count() == 0
+        again = User.get_by_id(user.id)
+        User.update(is_active=True, password_hash=user.password_hash).execute()
+        assert Session.start(User.get_by_id(again.id), "", act)
+
+
+def test_a_session_begun_before_somebody_enrolled_cannot_replace_their_app(app: Flask, maya: Person, act: Act) -> None:
+    with app.app_context():
+        user = User.get(User.email == maya.email)
+        session = Session.find(Session.start(user, "", act))
+        assert session and session.step == "enroll"
+        user.enroll(act)  # as if completed in a session that did not see this one
+        with pytest.raises(Superseded):
+            Enrollment.open_or_begin(session, act)
+        TotpAuthenticator.delete().execute()
+        assert Enrollment.open_or_begin(session, act).replaces is None
+
+
+def test_an_enrollment_completes_only_over_the_app_it_was_to_replace(app: Flask, omar: Person, clock) -> None:
+    browser = Browser(app)
+    sign_in(browser, omar)
+    page = browser.get("/mfa/setup")
+    key = totp.read_setup_key(page.text_of("setup-key"))
+    with app.app_context():
+        TotpAuthenticator.update(id=TotpAuthenticator.id + 100).execute()
+    assert browser.submit(page, code=totp.code_at(key, clock.now)).path == "/account", "sent on, nothing changed"
+    assert count(app, TotpAuthenticator, TotpAuthenticator.id > 100) == 1
+    with app.app_context():
+        TotpAuthenticator.update(id=TotpAuthenticator.id - 100).execute()
+    assert browser.submit(page, code=totp.code_at(key, clock.now)).path == "/account"
+    assert kinds(app).count(Kind.AUTHENTICATOR_REPLACED) == 1
+
+
+def test_replacing_the_app_while_an_unsaved_code_waits_completes(app: Flask, ines: Person, clock) -> None:
+    app.config["RECOVERY_CODES_ENABLED"] = False
+    browser = Browser(app)
+    sign_in(browser, ines)
+    app.config["RECOVERY_CODES_ENABLED"] = True
+    browser.press(browser.get("/account/recovery-code"), "Make a code")
+    page = browser.get("/mfa/setup")
+    ines.secret = totp.read_setup_key(page.text_of("setup-key"))
+    page = browser.submit(page, code=ines.code())
+    assert "Step 2 of 2" in page.text
+    assert save(browser, page, ines).path == "/account"
+    assert [row["retired_by"] for row in rows(app, RecoveryCode)] == ["replaced", None]
+
+
+def test_a_confirmed_replacement_that_was_left_lying_does_not_shadow_a_new_code(
+    app: Flask, ines: Person, clock
+) -> None:
+    app.config["RECOVERY_CODES_ENABLED"] = False
+    browser = Browser(app)
+    sign_in(browser, ines)
+    app.config["RECOVERY_CODES_ENABLED"] = True
+    page = browser.get("/mfa/setup")
+    abandoned = totp.read_setup_key(page.text_of("setup-key"))
+    old_code = shown_code(browser.submit(page, code=totp.code_at(abandoned, clock.now)))
+    page = browser.press(browser.get("/account/recovery-code"), "Make a code")
+    assert "Step 2 of 2" not in page.text
+    assert shown_code(page) != old_code
+    assert save(browser, page, ines).path == "/account"
+    clock.pass_by(30)
+    assert sign_in(Browser(app), ines).h1 == "Security", "the app is the old one"
+
+
+def test_a_confirmed_replacement_runs_out_of_time(app: Flask, ines: Person, clock) -> None:
+    app.config["RECOVERY_CODES_ENABLED"] = False
+    browser = Browser(app)
+    sign_in(browser, ines)
+    app.config["RECOVERY_CODES_ENABLED"] = True
+    page = browser.get("/mfa/setup")
+    key = totp.read_setup_key(page.text_of("setup-key"))
+    browser.submit(page, code=totp.code_at(key, clock.now))
+    clock.pass_by(900)
+    page = browser.submit("/verify", password=PASSWORD, code=ines.code())
+    assert browser.get("/mfa/recovery-code").path == "/account"
+    app.config["RECOVERY_CODES_ENABLED"] = False
+    finish = browser.open("/mfa/finish", method="POST", data=page.forms[0].fields)
+    assert finish.headers["Location"] == "/mfa/recovery-code"
+    assert kinds(app).count(Kind.AUTHENTICATOR_REPLACED) == 0
+
+
+def test_a_double_click_on_continue_keeps_the_code_that_was_shown(app: Flask, maya: Person, clock) -> None:
+    browser = Browser(app)
+    page = give_password(browser, maya)
+    maya.secret = totp.read_setup_key(page.text_of("setup-key"))
+    with app.app_context():
+        session = Session.get()
+        slow = Enrollment.open_in(session, clock.now)
+        code = shown_code(browser.submit(page, code=maya.code()))
+        assert slow and slow.confirm(Session.get(), maya.code(), Act(clock.now), codes_on=True) is None
+    assert shown_code(browser.get("/mfa/recovery-code")) == code
+
+
+def test_typing_an_unsaved_code_ends_the_sign_in_that_had_claimed_the_saved_one(
+    app: Flask, omar: Person, clock
+) -> None:
+    owner, first, second = Browser(app), Browser(app), Browser(app)
+    sign_in(owner, omar)
+    unsaved = shown_code(owner.press(owner.get("/account/recovery-code"), "Make a new code"))
+    give_password(first, omar)
+    prompt = first.submit("/login/recovery", recovery_code=omar.recovery_code)
+    assert prompt.h1.startswith("You're in")
+    give_password(second, omar)
+    assert second.submit("/login/recovery", recovery_code=unsaved).errors == [], "or its own prompt"
+    assert first.get("/mfa/recovery-code").h1 == "Sign in"
+
+
+def test_a_code_retired_before_it_was_saved_is_told_as_such(app: Flask, omar: Person, clock) -> None:
+    browser = Browser(app)
+    sign_in(browser, omar)
+    first = shown_code(browser.press(browser.get("/account/recovery-code"), "Make a new code"))
+    browser.press(browser.get("/account/recovery-code"), "Make a new code")
+    other = Browser(app)
+    give_password(other, omar)
+    page = other.submit("/login/recovery", recovery_code=first)
+    assert page.errors == [
+        "That code was replaced on 30 November 2026, before it was saved. Use the newest one you saved."
+    ]
+    assert other.submit(page, recovery_code=omar.recovery_code).h1.startswith("You're in")
+
+
+def test_a_right_password_takes_back_its_charge_and_the_address_with_it(app: Flask, omar: Person, act: Act) -> None:
+    with app.app_context():
+        for _ in range(20):
+            assert User.with_password(omar.email, PASSWORD, act)
+        assert {row.failures for row in Throttle.select()} == {0}
+        assert User.with_password(omar.email, "wrong", act) is None
+        assert {row.failures for row in Throttle.select()} == {1}
+
+
+def test_a_stop_at_a_hundred_outlasts_the_sweep_and_an_admin_lifts_it(app: Flask, omar: Person, clock) -> None:
+    with app.app_context():
+        for _ in range(100):
+            clock.pass_by(3600)
+            assert User.with_password(omar.email, "wrong", Act(clock.now)) is None
+    clock.pass_by(90 * 86400)
+    other = Browser(app)
+    page = give_password(other, omar)
+    assert (page.status, "is stopped until" in page.text) == (429, True)
+    with app.app_context():
+        Throttle.sweep(clock.now)
+        user = User.get(User.email == omar.email)
+    assert give_password(other, omar).status == 429
+    with app.app_context():
+        user.unlock(Act(clock.now))
+    assert give_password(other, omar).h1 == "Enter your code"
+
+
+def test_a_six_digit_code_is_not_used_up_when_its_session_is_gone(app: Flask, omar: Person, act: Act) -> None:
+    with app.app_context():
+        user = User.get(User.email == omar.email)
+        session = Session.find(Session.start(user, "", act))
+        assert session
+        Session.delete().execute()
+        with pytest.raises(Superseded):
+            session.pass_challenge(omar.code(), act, codes_on=False)
+        again = Session.find(Session.start(user, "", act))
+        assert again and not isinstance(again.pass_challenge(omar.code(), act, codes_on=False), Refusal)
+
+
+def test_the_notice_about_a_missing_device_ends_with_a_sign_in_by_app(app: Flask, omar: Person, clock) -> None:
+    from tests.conftest import use_recovery_code
+
+    browser = Browser(app)
+    page = save(browser, use_recovery_code(browser, omar), omar)
+    page = browser.submit(page, still_have="later")
+    assert "When you have your new phone" in page.notice
+    browser.press(page, "Sign out")
+    assert "When you have your new phone" not in sign_in(browser, omar).notice
+
+
+def test_a_notice_does_not_travel_through_a_sign_in(app: Flask, omar: Person) -> None:
+    browser = Browser(app)
+    page = browser.get("/account?notice=code-saved")
+    browser.submit(page, email=omar.email, password=PASSWORD)
+    page = browser.submit("/login/code", code=omar.code())
+    assert (page.url, page.notice) == ("/account", "")
+
+
+def test_somebody_who_was_away_is_told_so_on_the_sign_in_page_itself(app: Flask, omar: Person, clock) -> None:
+    browser = Browser(app)
+    sign_in(browser, omar)
+    clock.pass_by(3600)
+    assert browser.get("/login").notice == "You were signed out because you'd been away a while."
+    assert browser.get("/login").notice == "", "once: the cookie is a new one"
+
+
+@pytest.mark.parametrize("origin", ["http://[", "null", "https://evil.test", "http://localhost:99999"])
+def test_an_odd_origin_is_refused_with_a_page_and_ours_is_taken(app: Flask, omar: Person, origin: str) -> None:
+    browser = Browser(app)
+    page = browser.get("/login")
+    values = {"email": omar.email, "password": PASSWORD}
+    assert browser.send(page, values, headers={"Origin": origin}).status == 400
+    assert browser.send(page, values, headers={"Origin": "http://localhost"}).status == 303
+
+
+def test_the_end_of_a_recovery_sign_in_by_the_flag_is_an_event(app: Flask, omar: Person) -> None:
+    from tests.conftest import use_recovery_code
+
+    browser = Browser(app)
+    use_recovery_code(browser, omar)
+    app.config["RECOVERY_CODES_ENABLED"] = False
+    browser.get("/account")
+    assert kinds(app)[-1] == Kind.SIGN_IN_ENDED
+    assert count(app, Session) == 0
+
+
+def test_looking_at_a_recovery_page_while_they_are_off_writes_nothing(app: Flask, maya: Person) -> None:
+    browser = Browser(app)
+    app.config["RECOVERY_CODES_ENABLED"] = False
+    enroll(browser, maya)
+    before = kinds(app)
+    assert browser.open("/login/recovery").status == 403
+    assert kinds(app) == before
+    fields = browser.get("/account").forms[0].fields
+    assert browser.open("/login/recovery", method="POST", data=fields).status == 403
+    assert kinds(app) == [*before, Kind.RECOVERY_CODE_WHILE_OFF]
