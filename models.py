@@ -576,7 +576,7 @@ class Session(Table):
     def pending_code(self, now: int) -> "PendingCode | None":
         """The code this session is to save: its enrollment's, or else the person's unsaved one."""
         enrollment = self.confirmed_enrollment(now)
-        if enrollment and enrollment.sealed_code:
+        if enrollment and enrollment.sealed_code is not None:
             return PendingCode.open(enrollment.sealed_code, enrollment.confirmed_at, self.user, enrollment)
         unsaved = RecoveryCode.unsaved(self.user).first()
         return PendingCode.open(unsaved.sealed_code, unsaved.created_at, self.user) if unsaved else None

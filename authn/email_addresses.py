@@ -4,12 +4,15 @@ import re
 import unicodedata
 
 MAX_LENGTH = 254  # RFC 5321 4.5.3.1.3
+_LONGEST_TYPED = 1000  # normalizing takes time with the square of the length
 
 
 def fold(typed: str) -> str | None:
     """The one spelling of this address (NFKC, case folded, no space around it); None when it is not an address.
 
     A colon is refused: in the label that an authenticator app reads, it ends the site's name."""
+    if len(typed) > _LONGEST_TYPED:
+        return None
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", typed).casefold()).strip()
     looks_right = re.fullmatch(r"[^@\s:]+@[^@\s:]+", folded) and folded.isprintable()
     return folded if looks_right and len(folded) <= MAX_LENGTH else None

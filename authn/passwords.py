@@ -107,4 +107,5 @@ def _common() -> frozenset[str]:
 
 
 def _normalized(password: str) -> str:
-    return unicodedata.normalize("NFC", password)
+    """In NFC; but what is far too long is left as it is, for normalizing takes time with the square of the length."""
+    return password if len(password) > 2 * MAX_LENGTH else unicodedata.normalize("NFC", password)

@@ -8,6 +8,7 @@ import unicodedata
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base32: no I, L, O or U
 LENGTH = 24  # 23 random symbols, 115 bits, and the check character
 
+_LONGEST_TYPED = 1000  # normalizing takes time with the square of the length
 _MISREAD = str.maketrans("OIL", "011")
 
 
@@ -48,6 +49,8 @@ def display(code: str) -> str:
 
 def read(typed: str) -> str:
     """The code that was meant, folded; or the Slip that says why it cannot be one."""
+    if len(typed) > _LONGEST_TYPED:
+        raise WrongLength(len(typed))
     code = _fold(typed)
     if not code:
         raise Empty

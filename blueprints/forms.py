@@ -20,6 +20,11 @@ def page(template: str, form: FlaskForm | None = None, status: int = 200, **cont
     return render_template(template, form=form, **context), 422 if rejected else status
 
 
+def one_line(text: str | None) -> str:
+    """The text with a space for every character that cannot be seen."""
+    return "".join(c if c.isprintable() else " " for c in text or "")
+
+
 def id_in_query(name: str) -> int | None:
     """The row id in the query string; None where there is none that a database could hold."""
     found = request.args.get(name, type=int)
@@ -29,11 +34,6 @@ def id_in_query(name: str) -> int | None:
 def reject(field: Field, message: str) -> None:
     """Say at the field why what it holds was not taken."""
     field.errors = [*field.errors, message]
-
-
-def one_line(text: str | None) -> str:
-    """The text without control characters, as one line of a log."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text or "").split())
 
 
 def _password(label: str, empty: str, autocomplete: str) -> PasswordField:
@@ -50,8 +50,22 @@ class Form(FlaskForm):  # type: ignore[misc]
             return request.form if form.is_submitted() else None
 
 
+class TextField(StringField):  # type: ignore[misc]
+    """Shows again what was typed, but for control characters, which no page may hold."""
+
+    def _value(self) -> str:
+        return one_line(self.data)
+
+
+class Tick(BooleanField):  # type: ignore[misc]
+    """A box that counts as ticked only when the browser sends the very value it was given."""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        self.data = valuelist[:1] == ["yes"]
+
+
 class SignInForm(Form):
-    email = StringField(
+    email = TextField(
         "Email address",
         [InputRequired("Enter your email address")],
         render_kw={"type": "email", "autocomplete": "username", "inputmode": "email", **_PLAIN},
@@ -69,7 +83,7 @@ class SignInForm(Form):
 
 
 class CodeForm(Form):
-    code = StringField(
+    code = TextField(
         "Six-digit code",
         [InputRequired("Enter the six-digit code your app shows")],
         render_kw={"inputmode": "numeric", "autocomplete": "one-time-code", "class": "code", **_PLAIN},
@@ -100,7 +114,7 @@ class VerifyForm(CodeForm):
 
 
 class RecoveryCodeForm(Form):
-    recovery_code = StringField(
+    recovery_code = TextField(
         "Recovery code",
         render_kw={
             "autocomplete": "off",
@@ -113,9 +127,8 @@ class RecoveryCodeForm(Form):
 
 
 class SavedForm(Form):
-    saved = BooleanField(
+    saved = Tick(
         "I've saved my recovery code where I can reach it without my phone",
-        false_values=(False, "", "false", "no", "0"),
         render_kw={"value": "yes", "required": True},
     )
     shown = HiddenField()  # which code the page showed
@@ -123,11 +136,11 @@ class SavedForm(Form):
 
 class LostDeviceForm(Form):
     answers = AnyOf(["no", "yes", "later"], "Choose one of the three answers")
-    still_have = StringField(validators=[answers])  # each answer is a button
+    still_have = TextField(validators=[answers])  # each answer is a button
 
 
 class SetupKeyForm(Form):
-    key = StringField(
+    key = TextField(
         "Setup key", [InputRequired("Paste the setup key from the page")], render_kw={"autocomplete": "off", **_PLAIN}
     )
 
@@ -141,7 +154,7 @@ class PasswordForm(NewPasswordForm):
 
 
 class ReasonForm(Form):
-    reason = StringField("Reason", [Length(max=200, message="Use at most 200 characters")], filters=[one_line])
+    reason = TextField("Reason", [Length(max=200, message="Use at most 200 characters")], filters=[one_line])
 
 
 class SwitchForm(Form):

@@ -25,7 +25,7 @@ def password() -> ResponseReturnValue:
         return signin.to_due_page(sign_in)
     if request.method == "GET":
         signin.start_afresh()
-    form = SignInForm(next=request.args.get("next", ""))
+    form = SignInForm(next=signin.safe_next(request.args.get("next", ""), ""))
     if form.validate_on_submit():
         user = User.with_password(form.address, form.password.data, signin.act(form.address))
         if user:

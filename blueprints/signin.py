@@ -64,7 +64,7 @@ def step_up_required(view: View) -> View:
         sign_in = here()
         recently = now() - current_app.config["STEP_UP_SECONDS"]
         if sign_in.is_signed_in and (sign_in.verified_at is None or sign_in.verified_at <= recently):
-            came_from = request.path if request.method == "GET" else urlsplit(request.referrer or "").path
+            came_from = request.path if request.method == "GET" else _path_of(request.referrer or "")
             return redirect(url_for("login.verify", next=safe_next(came_from, safe_next(request.path))), 303)
         return view(*args, **kwargs)  # type: ignore[no-any-return]
 
@@ -223,6 +223,13 @@ def safe_next(path: str, default: str = "/account") -> str:
     except (HTTPException, RequestRedirect):
         return default
     return default if endpoint in ("static", "login.password") else path
+
+
+def _path_of(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""
 
 
 def _with_notice(path: str, notice: str) -> str:

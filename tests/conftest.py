@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from jinja2 import FileSystemBytecodeCache
 
 from app import create_app
 from authn import recovery_codes, totp
-from models import Act, Enrollment, Event, RecoveryCode, Session, TotpAuthenticator, User
+from models import Act, Event, RecoveryCode, TotpAuthenticator, User
 from tests.pages import Browser, Page
 
 PASSWORD = "a lamp, a boat and a heron"
@@ -86,6 +87,7 @@ def make_app(tmp_path: Path, migrated: Path, clock: Clock) -> Iterator[Callable[
             **config,
         }
         apps.append(create_app(settings))
+        apps[-1].jinja_env.bytecode_cache = FileSystemBytecodeCache(str(migrated.parent))  # templates compile once
         return apps[-1]
 
     yield make
@@ -212,6 +214,3 @@ def kinds(app: Flask) -> list[str]:
 
 def live_codes(app: Flask) -> int:
     return count(app, RecoveryCode, RecoveryCode.retired_at.is_null())
-
-
-__all__ = ["Enrollment", "Session"]

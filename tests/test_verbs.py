@@ -1,5 +1,7 @@
 """What the verbs of models guarantee when something else happens between two of their steps."""
 
+import time
+
 import pytest
 from flask import Flask
 
@@ -119,25 +121,28 @@ def test_a_double_click_on_continue_keeps_the_code_that_was_shown(app: Flask, ma
     page = give_password(browser, maya)
     maya.secret = totp.read_setup_key(page.text_of("setup-key"))
     with app.app_context():
-        session = Session.get()
-        slow = Enrollment.open_in(session, clock.now)
-        code = shown_code(browser.submit(page, code=maya.code()))
+        slow = Enrollment.open_in(Session.get(), clock.now)
+    code = shown_code(browser.submit(page, code=maya.code()))
+    with app.app_context():
         assert slow and slow.confirm(Session.get(), maya.code(), Act(clock.now), codes_on=True) is None
     assert shown_code(browser.get("/mfa/recovery-code")) == code
 
 
-def test_typing_an_unsaved_code_ends_the_sign_in_that_had_claimed_the_saved_one(
-    app: Flask, omar: Person, clock
-) -> None:
+def test_typing_an_unsaved_code_ends_the_sign_in_that_had_claimed_the_saved_one(app: Flask, omar: Person) -> None:
     owner, first, second = Browser(app), Browser(app), Browser(app)
     sign_in(owner, omar)
     unsaved = shown_code(owner.press(owner.get("/account/recovery-code"), "Make a new code"))
-    give_password(first, omar)
-    prompt = first.submit("/login/recovery", recovery_code=omar.recovery_code)
-    assert prompt.h1.startswith("You're in")
     give_password(second, omar)
-    assert second.submit("/login/recovery", recovery_code=unsaved).errors == [], "or its own prompt"
-    assert first.get("/mfa/recovery-code").h1 == "Sign in"
+    give_password(first, omar)
+    saved = omar.recovery_code
+    assert first.submit("/login/recovery", recovery_code=saved).h1.startswith("You're in")
+    page = second.submit("/login/recovery", recovery_code=unsaved)
+    assert "was replaced" in page.errors[0], "the first one's replacement has taken its place"
+    assert first.get("/mfa/recovery-code").h1.startswith("You're in")
+
+    replacement = shown_code(first.get("/mfa/recovery-code"))
+    assert second.submit("/login/recovery", recovery_code=replacement).h1.startswith("You're in")
+    assert first.get("/mfa/recovery-code").h1 == "Sign in", "its claim is void, so it is told at once"
 
 
 def test_a_code_retired_before_it_was_saved_is_told_as_such(app: Flask, omar: Person, clock) -> None:
@@ -250,3 +255,22 @@ def test_looking_at_a_recovery_page_while_they_are_off_writes_nothing(app: Flask
     fields = browser.get("/account").forms[0].fields
     assert browser.open("/login/recovery", method="POST", data=fields).status == 403
     assert kinds(app) == [*before, Kind.RECOVERY_CODE_WHILE_OFF]
+
+
+@pytest.mark.parametrize("referer", ["http://[evil", "", "http://localhost/account/recovery-code"])
+def test_an_odd_referer_does_not_keep_from_confirming(app: Flask, omar: Person, clock, referer: str) -> None:
+    browser = Browser(app)
+    sign_in(browser, omar)
+    page = browser.get("/account/recovery-code")
+    clock.pass_by(600)
+    answer = browser.open(page.path, method="POST", data=page.form_with().fields, headers={"Referer": referer})
+    assert answer.headers["Location"].startswith("/verify?next=")
+
+
+def test_normalizing_a_flood_of_marks_is_not_paid_for(app: Flask, omar: Person) -> None:
+    flood = "\u0301" * 15000 + "\u0323" * 15000
+    started = time.process_time()
+    for field in ("email", "password"):
+        page = Browser(app).submit("/login", **{"email": omar.email, "password": "x", field: flood})
+        assert page.status in (413, 422)
+    assert time.process_time() - started < 0.5
