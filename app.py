@@ -64,7 +64,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.add_url_rule("/healthz", "healthz", signin.public(_healthz))
 
     app.context_processor(words.for_templates)
-    for filter_ in (words.day, words.moment, words.iso, words.stamp):
+    for filter_ in (words.day, words.moment, words.iso, words.stamp, words.duration):
         app.add_template_filter(filter_)
     _register_error_pages(app)
     return app
@@ -183,6 +183,7 @@ def _load_user(_request: Request) -> User | None:
 
 
 def _stale_form(error: CSRFError) -> ResponseReturnValue:
+    """The same page for a form that was open too long and for one that another site sent: neither changes anything."""
     refused = _record(Kind.REQUEST_REFUSED, str(error.description))
     return refused or (render_template("errors/stale_form.html"), 400)
 
@@ -191,13 +192,20 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     """One page for every status; the answer keeps what the protocol asks for, as Allow with 405."""
     if error.response is not None:
         return error.response
-    answer = error.get_response()
-    context: dict[str, Any] = {"status": error.code}
-    if error.code == 500:
-        context["reference"] = token_hex(4)
-        current_app.logger.error("reference %s", context["reference"])
-    answer.set_data(render_template("errors/status.html", **context))
+    answer, status = error.get_response(), error.code or 500
+    reference = token_hex(4) if status == 500 else None
+    if reference:
+        current_app.logger.error("reference %s", reference)
+    answer.set_data(_status_page(status, reference))
     return answer
+
+
+def _status_page(status: int, reference: str | None = None) -> str:
+    title, advice = words.STATUS_PAGES.get(status, words.STATUS_PAGES[400])
+    user = signin.load_user() if status == 403 else None
+    if user:
+        advice = f"You're signed in as {user.email}, which isn't an administrator."
+    return render_template("errors/status.html", title=title, advice=advice, reference=reference)
 
 
 def _paused(paused: Paused) -> ResponseReturnValue:
@@ -232,4 +240,4 @@ def _record(kind: Kind, detail: str = "") -> ResponseReturnValue | None:
 
 def _database_unavailable(error: Exception) -> ResponseReturnValue:
     current_app.logger.error("the database is not available: %s", error)
-    return render_template("errors/status.html", status=503), 503, {"Retry-After": str(RETRY_SECONDS)}
+    return _status_page(503), 503, {"Retry-After": str(RETRY_SECONDS)}

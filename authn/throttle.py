@@ -12,8 +12,8 @@ _LONGEST_PAUSE_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Limit:
-    """`free` failures without a pause; from then on a pause after each, doubling; at `stop` failures in a row nothing
-    is compared any more (NIST SP 800-63B-4 3.2.2 allows at most 100)."""
+    """The `free`-th failure in a row brings the first pause, each one after it one twice as long; at `stop` failures
+    nothing is compared any more (NIST SP 800-63B-4 3.2.2 allows at most 100)."""
 
     kind: str
     free: int

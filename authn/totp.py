@@ -34,6 +34,11 @@ def code_at(secret: bytes, now: int) -> str:
     return str(_totp(secret).generate(time=now).token)
 
 
+def seconds_left(now: int) -> int:
+    """Until the app shows the next code."""
+    return PERIOD_SECONDS - now % PERIOD_SECONDS
+
+
 def setup_key(secret: bytes) -> str:
     """The secret as a person types it into the app: base32 in groups of four."""
     return str(group_string(_totp(secret).base32_key, sep=" "))

@@ -168,19 +168,19 @@ def reseal_keys() -> None:
     click.echo(f"Resealed {resealed} values; the earlier keys may go on {words.moment(last)}, with the last session.")
 
 
+@codes.command("status", help="Whether recovery codes are on, and what decides it.")
+def codes_status() -> None:
+    click.echo(f"Recovery codes are {'on' if signin.recovery_codes_on() else 'off'}, {_decided_by()}.")
+
+
 @codes.command("enable", help="Show the prompt at enrollment and accept codes.")
 def enable_codes() -> None:
     _switch(True)
 
 
-@codes.command("disable", help="Hide the prompt and refuse codes. Codes are kept.")
+@codes.command("disable", help="Hide the prompt and refuse codes; they are kept.")
 def disable_codes() -> None:
     _switch(False)
-
-
-@codes.command("status", help="Whether recovery codes are on, and what decides it.")
-def codes_status() -> None:
-    click.echo(f"Recovery codes are {'on' if signin.recovery_codes_on() else 'off'}, {_decided_by()}.")
 
 
 def _switch(on: bool) -> None:

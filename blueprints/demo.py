@@ -33,11 +33,7 @@ def phone() -> ResponseReturnValue:
             reject(form.key, "That isn't a setup key. Copy all of it from the page that shows the QR code.")
     secrets = {email: TotpAuthenticator.newest_secret(email) for email in (MAYA, OMAR, INES)}
     codes = {email: secret and totp.code_at(secret, now) for email, secret in secrets.items()}
-    return page("demo/phone.html", form, codes=codes, code=code, seconds_left=seconds_left(now))
-
-
-def seconds_left(now: int) -> int:
-    return totp.PERIOD_SECONDS - now % totp.PERIOD_SECONDS
+    return page("demo/phone.html", form, codes=codes, code=code, seconds_left=totp.seconds_left(now))
 
 
 def seed(act: Act) -> None:
@@ -79,7 +75,7 @@ def demo_code(email: str | None, key: str | None, watch: bool) -> None:
         click.echo(_code_line(email, key))
         if not watch:
             return
-        time.sleep(seconds_left(signin.now()))
+        time.sleep(totp.seconds_left(signin.now()))
 
 
 def _code_line(email: str | None, key: str | None) -> str:
@@ -91,7 +87,7 @@ def _code_line(email: str | None, key: str | None) -> str:
     if secret is None:
         raise click.ClickException("That isn't a setup key." if key else f"{email} has no authenticator app here.")
     code = totp.code_at(secret, now)
-    return f"{code[:3]} {code[3:]}  ({seconds_left(now)} s left)"
+    return f"{code[:3]} {code[3:]}  ({totp.seconds_left(now)} s left)"
 
 
 def _only_in_demo() -> None:

@@ -91,7 +91,7 @@ class CodeForm(Form):
 
     def refuse(self, refusal: Refusal, now: int) -> None:
         """Say why the code was not taken. `now` is in seconds UTC."""
-        wait = totp.PERIOD_SECONDS - now % totp.PERIOD_SECONDS
+        wait = totp.seconds_left(now)
         site = current_app.config["SITE_NAME"]
         messages = {
             Refusal.NOT_A_CODE: "The code has six digits. Check it and try again.",

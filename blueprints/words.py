@@ -30,6 +30,17 @@ NOTICES = {
 }
 
 
+# The title and the advice of the pages for what cannot be served.
+STATUS_PAGES = {
+    400: ("We couldn't read that request", "Nothing was changed. Go back to the start and try again."),
+    403: ("You can't open this page", "Go back to the start."),
+    404: ("Page not found", "Check the address, or go back to the start."),
+    405: ("This page can't be used that way", "Go back to the start and follow the links from there."),
+    413: ("That was too much to send", "Nothing was changed. Send less and try again."),
+    500: ("Something broke on our side", "Nothing you did was lost or wrong. Try again in a minute."),
+    503: ("We can't reach our records", "Nothing you did was lost or wrong. Try again in a minute."),
+}
+
 # Where the name of the kind is not the sentence.
 SENTENCES = {
     Kind.USER_CREATED: "Added",
@@ -119,6 +130,12 @@ def time(at: int) -> str:
 
 def moment(at: int) -> str:
     return f"{day(at)}, {time(at)}"
+
+
+def duration(seconds: int) -> str:
+    """How long to wait, in the unit a person would use, never too short."""
+    count, unit = (seconds, "second") if seconds < 60 else (-(-seconds // 60), "minute")
+    return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
 def iso(at: int) -> str:
