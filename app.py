@@ -9,19 +9,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, current_app, g, redirect, render_template, request, url_for
+from flask.globals import request_ctx
 from flask.signals import appcontext_pushed
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager
 from flask_wtf.csrf import CSRFError, CSRFProtect
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import settings
 import store
-from authn.passwords import Policy
+from authn.passwords import Policy, TooBusy
 from authn.sealing import Keyring, Unreadable
 from blueprints import account, admin, cli, demo, enrollment, login, recovery, signin, words
-from models import Event, Kind, Paused, Setting, Superseded, User
+from models import CodesAreOff, Event, Kind, Paused, Setting, Superseded, User
 
 BODY_LIMIT_BYTES = 64 * 1024
 RETRY_SECONDS = 30
@@ -96,7 +98,12 @@ def _open_store(app: Flask) -> None:
     own = store.Store(
         store.connect_database(config["DATABASE_URL"]),
         Keyring([config["SECRET_KEY"], *config["SECRET_KEY_FALLBACKS"]]),
-        Policy(config["PASSWORD_HASH_COST"], config["PASSWORD_MIN_LENGTH"], config["SITE_NAME"]),
+        Policy(
+            config["PASSWORD_HASH_COST"],
+            config["PASSWORD_HASH_SLOTS"],
+            config["PASSWORD_MIN_LENGTH"],
+            config["SITE_NAME"],
+        ),
         store.Lifetimes(
             sign_in=config["SIGN_IN_SECONDS"],
             enrollment=config["ENROLLMENT_SECONDS"],
@@ -134,7 +141,7 @@ def _refuse_foreign_requests() -> None:
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise CSRFError("Another site sent this.")
     origin = request.headers.get("Origin")
-    if origin is not None and not (_is_ours(origin) and urlsplit(origin).netloc == request.host):
+    if origin is not None and not (_is_ours(origin) and urlsplit(origin).netloc == request.host and _is_safe(origin)):
         raise CSRFError("Another origin sent this.")
 
 
@@ -149,9 +156,14 @@ def _is_ours(origin: str) -> bool:
     return settings.is_loopback(host.hostname or "")
 
 
+def _is_safe(origin: str) -> bool:
+    """Whether the page was loaded as SITE_URL says: over https where that is."""
+    return origin.startswith("https:") or current_app.config["SITE_URL"].startswith("http:")
+
+
 def _add_headers(response: Response) -> Response:
     response.headers.extend(HEADERS)
-    if request.endpoint != "static":
+    if request.endpoint != "static" or response.status_code >= 400:
         response.headers["Cache-Control"] = "no-store"
     if current_app.config["SITE_URL"].startswith("https:"):
         response.headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
@@ -167,7 +179,10 @@ def _healthz() -> ResponseReturnValue:
 def _register_error_pages(app: Flask) -> None:
     app.register_error_handler(CSRFError, _stale_form)
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(ParseException, lambda _: _http_error(BadRequest()))  # a body sent in broken chunks
     app.register_error_handler(Paused, _paused)
+    app.register_error_handler(TooBusy, _too_busy)
+    app.register_error_handler(CodesAreOff, lambda _: signin.codes_are_off())
     app.register_error_handler(Superseded, _superseded)
     app.register_error_handler(Unreadable, _unreadable)
     for unavailable in store.UNAVAILABLE:
@@ -193,6 +208,8 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     if error.response is not None:
         return error.response
     answer, status = error.get_response(), error.code or 500
+    if request_ctx.url_adapter is None:  # the Host cannot be read, so that no page with links can be made
+        return answer
     reference = token_hex(4) if status == 500 else None
     if reference:
         current_app.logger.error("reference %s", reference)
@@ -227,6 +244,10 @@ def _unreadable(unreadable: Unreadable) -> ResponseReturnValue:
     if sign_in:
         sign_in.end(Kind.SIGN_IN_ENDED, signin.act())
     return redirect(url_for("login.password", notice="unreadable"), 303)
+
+
+def _too_busy(_: TooBusy) -> ResponseReturnValue:
+    return _status_page(503), 503, {"Retry-After": str(RETRY_SECONDS)}
 
 
 def _record(kind: Kind, detail: str = "") -> ResponseReturnValue | None:

@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum, auto
@@ -29,10 +29,11 @@ from peewee import (
 )
 
 from authn import recovery_codes, throttle, totp
+from authn.passwords import TooBusy
 from authn.recovery_codes import Slip
 from authn.sealing import Unreadable
 from authn.throttle import EVERY_LIMIT, ONE_TIME_CODE, PASSWORD, RECOVERY_CODE, Limit
-from store import OpenDatabase, store
+from store import UNAVAILABLE, OpenDatabase, store
 
 log = logging.getLogger("sparekey.events")
 
@@ -57,6 +58,10 @@ class Act:
 
 class Superseded(Exception):
     """Another request has moved this sign-in on, or ended it, since this one began. Nothing was changed."""
+
+
+class CodesAreOff(Exception):
+    """Recovery codes were switched off while the request waited. Nothing was changed."""
 
 
 class Paused(Exception):
@@ -160,7 +165,17 @@ def _alone_with(user: "User") -> Iterator[None]:
     """A transaction that is the only one of its kind about this person: every verb that decides by what it reads of
     somebody's sessions, app or codes runs in one. On SQLite there is one writer anyway; PostgreSQL locks the row."""
     with store().database.atomic():
-        User.update(is_active=User.is_active).where(User.id == user.id).execute()
+        if not User.update(is_active=User.is_active).where(User.id == user.id).execute():
+            raise Superseded  # the person has been removed
+        yield
+
+
+@contextmanager
+def _alone_with_admins() -> "Iterator[None]":
+    """A transaction that no other about admins runs beside: two of them could otherwise remove each other."""
+    with store().database.atomic():
+        for admin in User.select(User.id).where(User.is_admin).order_by(User.id):  # in order, so that none deadlock
+            User.update(is_active=User.is_active).where(User.id == admin.id).execute()
         yield
 
 
@@ -216,7 +231,11 @@ class User(Table):
         charge = Throttle.charge(PASSWORD, email, act)
         user = cls.get_or_none(cls.email == email)
         stored = user.password_hash if user and user.is_active else None
-        matches, renewed = store().policy.verify(password, stored)
+        try:
+            matches, renewed = store().policy.verify(password, stored)
+        except TooBusy:
+            charge.take_back()
+            raise
         if not (matches and user):
             Event.record(Kind.PASSWORD_WRONG, act, user)
             return None
@@ -264,9 +283,10 @@ class User(Table):
 
     def set_password(self, password_hash: str, act: Act) -> None:
         """Store a new password's hash, in the caller's transaction, which ends the sessions it must. Every browser that
-        was known is a stranger again."""
+        was known is a stranger again, and links to choose a password are void."""
         changed = {User.password_hash: password_hash, User.password_changed_at: act.now}
         User.update(changed).where(User.id == self.id).execute()
+        Invitation.delete().where(Invitation.user == self, Invitation.used_at.is_null()).execute()
         Throttle.forget((PASSWORD,), self.email)
         Event.record(Kind.PASSWORD_CHANGED, act, self)
 
@@ -295,7 +315,7 @@ class User(Table):
 
     def deactivate(self, act: Act) -> bool:
         """End the person's sessions and let them start none; False, and nothing changed, for the last active admin."""
-        with _alone_with(self):
+        with _alone_with_admins(), _alone_with(self):
             if self._is_the_last_admin():
                 return False
             Session.delete().where(Session.user == self).execute()
@@ -307,7 +327,7 @@ class User(Table):
 
     def remove_admin(self, act: Act) -> bool:
         """Close the admin pages to the person; False, and nothing changed, for the last active admin."""
-        with store().database.atomic():
+        with _alone_with_admins():
             return not self._is_the_last_admin() and self._set(Kind.ADMIN_REMOVED, act, is_admin=False)
 
     def _set(self, kind: Kind, act: Act, **changes: bool) -> bool:
@@ -317,10 +337,7 @@ class User(Table):
         return True
 
     def _is_the_last_admin(self) -> bool:
-        """Locks every admin until the caller's transaction ends: two could otherwise remove each other."""
-        User.update(is_active=User.is_active).where(User.is_admin).execute()
-        admins = [user.id for user in User.select(User.id).where(User.is_admin, User.is_active)]
-        return admins == [self.id]
+        return [user.id for user in User.select(User.id).where(User.is_admin, User.is_active)] == [self.id]
 
     def _has_kept_its_password(self) -> Any:
         return (User.id == self.id) & (User.password_hash == self.password_hash) & User.is_active
@@ -408,7 +425,10 @@ class Session(Table):
     def find(cls, token: str) -> "Session | None":
         """The session of an active person that this token belongs to, expired or not, in one statement."""
         sessions = cls.select(cls, User).join(User)
-        found: Session | None = sessions.where(cls.token_digest == _digest(token), User.is_active).first()
+        past_a_factor = cls.step.is_null(False) | cls.second_factor.is_null(False)
+        found: Session | None = sessions.where(
+            cls.token_digest == _digest(token), User.is_active, past_a_factor
+        ).first()
         return found
 
     @classmethod
@@ -436,9 +456,10 @@ class Session(Table):
         return int(self.step_at) + (limits.enrollment if long_step else limits.sign_in)
 
     def touch(self, now: int) -> None:
-        """Note that the person is active; written at most once a minute."""
+        """Note that the person is active; written at most once a minute, and left out when the database is locked."""
         if now - self.last_seen_at >= min(60, store().lifetimes.idle // 10):
-            Session.update(last_seen_at=now).where(Session.id == self.id).execute()
+            with suppress(*UNAVAILABLE):
+                Session.update(last_seen_at=now).where(self._as_found()).execute()
 
     # Going on
 
@@ -487,11 +508,14 @@ class Session(Table):
             self.check_still_as_found()
         return bool(moved)
 
-    def save_code(self, shown: str, act: Act) -> str | None:
+    def save_code(self, shown: str, act: Act, codes_on: Callable[[], bool]) -> str | None:
         """Confirm that the code that was shown (its digest) is saved, and do what waited for it: complete the
-        enrollment, or spend the recovery code this sign-in claimed. The new token; None when another code is it now."""
+        enrollment, or spend the recovery code this sign-in claimed. The new token; None when another code is it now.
+        CodesAreOff when the flag, read again here, is."""
         with _alone_with(self.user):
             self.check_still_as_found()
+            if not codes_on():
+                raise CodesAreOff
             pending = self.pending_code(act.now)
             if pending is None or pending.digest != shown:
                 return None
@@ -597,7 +621,7 @@ class Session(Table):
     def end(self, kind: Kind, act: Act) -> None:
         """Delete the session: a copied cookie is dead, and a recovery code it claimed is free again."""
         with store().database.atomic():
-            if Session.delete().where(Session.id == self.id).execute():
+            if Session.delete().where(self._as_found()).execute():
                 Event.record(kind, act, self.user)
 
     def end_others(self, *, unfinished_only: bool = False) -> None:
@@ -668,7 +692,9 @@ class TotpAuthenticator(Table):
         user = User.get_or_none(User.email == email)
         begun = Enrollment.select().join(Session).where(Session.user == user).order_by(Enrollment.id.desc())
         newest = cls.get_or_none(cls.user == user) or begun.first()
-        return newest.secret() if newest else None
+        with suppress(Unreadable):
+            return newest.secret() if newest else None
+        return None
 
     def secret(self) -> bytes:
         return _unseal(self.sealed_secret, _AUTHENTICATOR_SECRET, self.user)
@@ -692,13 +718,14 @@ class TriedCode:
 
     def accept(self, act: Act) -> bool:
         """Use the code up if it is newer than every one accepted before; say whether it was. One statement decides, in
-        the caller's transaction. A used code keeps its charge: who types one may have read it over a shoulder."""
+        the caller's transaction. A used code keeps its charge: who types one may have read it over a shoulder; but not
+        one that only a clock which ran ahead has made old."""
         used = {TotpAuthenticator.last_step: self.step, TotpAuthenticator.last_used_at: act.now}
         this_app = TotpAuthenticator.id == self.authenticator.id
         accepted = TotpAuthenticator.update(used).where(this_app, TotpAuthenticator.last_step < self.step).execute()
-        if accepted:
+        if accepted or self.authenticator.last_step > self.step + 2:
             self.charge.take_back()
-        else:
+        if not accepted:
             Event.record(Kind.CODE_REPLAYED, act, self.authenticator.user)
         return bool(accepted)
 
@@ -926,10 +953,12 @@ class RecoveryCode(Table):
         Event.record(Kind.RECOVERY_CODE_SAVED, act, user)
 
     @classmethod
-    def claim(cls, session: Session, typed: str, act: Act) -> "Slip | Refusal | Old | Busy | None":
+    def claim(
+        cls, session: Session, typed: str, act: Act, codes_on: Callable[[], bool]
+    ) -> "Slip | Refusal | Old | Busy | None":
         """Set the code aside for this unfinished sign-in, which goes on to save the replacement made here; None when
         that is so. It is spent only when the replacement is saved, so a cut-off sign-in costs nothing. A typing slip is
-        not a try. Paused when no try may be made."""
+        not a try. Paused when no try may be made; CodesAreOff when the flag, read again here, is."""
         user = session.user
         Throttle.check(RECOVERY_CODE, user.email, act)
         try:
@@ -937,7 +966,21 @@ class RecoveryCode(Table):
         except Slip as slip:
             return slip
         charge = Throttle.charge(RECOVERY_CODE, user.email, act)
+        try:
+            return cls._claim(session, digest, charge, act, codes_on)
+        except CodesAreOff:
+            charge.take_back()
+            raise
+
+    @classmethod
+    def _claim(
+        cls, session: Session, digest: str, charge: "Charge", act: Act, codes_on: Callable[[], bool]
+    ) -> "Refusal | Old | Busy | None":
+        user = session.user
         with _alone_with(user):
+            session.check_still_as_found()
+            if not codes_on():
+                raise CodesAreOff
             free = cls.claimed_by.is_null() | (cls.claimed_by == session) | cls.claimed_by.not_in(_claiming(act.now))
             this_one = (cls.user == user) & (cls.digest == digest) & cls.retired_at.is_null()
             if not cls.update(claimed_by=session).where(this_one, free).execute():
@@ -1039,7 +1082,8 @@ class Throttle(Table):
         key = cls._key(limit, account) + act.known_browser
         with store().database.atomic():
             address = cls._charge_address(act)
-            open_to_tries = cls.paused_until <= act.now
+            too_far = act.now + throttle.LONGEST_PAUSE_SECONDS  # said by a clock that ran ahead
+            open_to_tries = (cls.paused_until <= act.now) | (cls.paused_until > too_far)
             if limit.stop is not None:
                 open_to_tries &= cls.failures < limit.stop
             failures = cls._count(key, account, act, {}, open_to_tries)
@@ -1058,7 +1102,7 @@ class Throttle(Table):
             return
         if limit.is_stopped(found.failures):
             raise Paused(None)
-        if found.paused_until > act.now:
+        if act.now < found.paused_until <= act.now + throttle.LONGEST_PAUSE_SECONDS:
             raise Paused(found.paused_until)
 
     @classmethod
@@ -1104,7 +1148,8 @@ class Throttle(Table):
                 cls.failures: Case(None, [(window_is_over, 1)], cls.failures + 1),
                 cls.paused_until: Case(None, [(window_is_over, window_end)], cls.paused_until),
             }
-            if cls._count(key, "", act, update, window_is_over | (cls.failures < limit), window_end) is None:
+            may_try = True if act.known_browser else window_is_over | (cls.failures < limit)
+            if cls._count(key, "", act, update, may_try, window_end) is None:
                 raise Paused(cls.get_by_id(key).paused_until)
         return key
 

@@ -130,6 +130,7 @@ SETTINGS = {
     "STEP_UP_SECONDS": Setting(600, _number(1)),
     "PASSWORD_MIN_LENGTH": Setting(15, _number(8)),
     "PASSWORD_HASH_COST": Setting(Cost(), _hash_cost),
+    "PASSWORD_HASH_SLOTS": Setting(os.cpu_count() or 1, _number(1)),
     "ADDRESS_LIMIT": Setting(100, _number(0)),
     "TRUSTED_PROXIES": Setting(0, _number(0)),
     "DEMO": Setting(False, _boolean),

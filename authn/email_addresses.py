@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-MAX_LENGTH = 254  # RFC 5321 4.5.3.1.3
+MAX_LENGTH = 254  # bytes; RFC 5321 4.5.3.1.3
 _LONGEST_TYPED = 1000  # normalizing takes time with the square of the length
 
 
@@ -15,4 +15,4 @@ def fold(typed: str) -> str | None:
         return None
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", typed).casefold()).strip()
     looks_right = re.fullmatch(r"[^@\s:]+@[^@\s:]+", folded) and folded.isprintable()
-    return folded if looks_right and len(folded) <= MAX_LENGTH else None
+    return folded if looks_right and len(folded.encode()) <= MAX_LENGTH else None

@@ -5,14 +5,21 @@ import secrets
 import string
 import unicodedata
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from threading import BoundedSemaphore
 
 from passlib.context import CryptContext
 
 MAX_LENGTH = 4096  # passlib's own; more is refused like any wrong password
+_LONGEST_WAIT_SECONDS = 5
 _TAIL = re.compile(r"[0-9!.?]{0,4}$")
+
+
+class TooBusy(Exception):
+    """No slot for hashing came free in time. Nothing was compared."""
 
 
 class Refused(ValueError):
@@ -29,9 +36,11 @@ class Cost:
 
 
 class Hasher:
-    """Hashes with argon2id at one cost. Passwords are brought to NFC first and otherwise taken as they are."""
+    """Hashes with argon2id at one cost, in at most `slots` threads at once: each takes its memory and a core. Passwords
+    are brought to NFC first and otherwise taken as they are. TooBusy when no slot comes free within five seconds."""
 
-    def __init__(self, cost: Cost) -> None:
+    def __init__(self, cost: Cost, slots: int = 1) -> None:
+        self._slots = BoundedSemaphore(slots)
         self._context = CryptContext(
             ["argon2"],
             argon2__type="ID",
@@ -43,7 +52,8 @@ class Hasher:
         self._nobody = f"$argon2id$v=19$m={cost.memory_kib},t={cost.rounds},p={cost.parallelism}${salt}${tag}"
 
     def hash(self, password: str) -> str:
-        return str(self._context.hash(_normalized(password)))
+        with self._slot():
+            return str(self._context.hash(_normalized(password)))
 
     def verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
         """Whether it is the password, and a new hash to store where the cost has changed since.
@@ -52,15 +62,25 @@ class Hasher:
         typed = _normalized(password)
         if len(typed) > MAX_LENGTH:
             typed, stored = "", None
-        matches, renewed = self._context.verify_and_update(typed, stored or self._nobody)
+        with self._slot():
+            matches, renewed = self._context.verify_and_update(typed, stored or self._nobody)
         return bool(matches), renewed
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(timeout=_LONGEST_WAIT_SECONDS):
+            raise TooBusy
+        try:
+            yield
+        finally:
+            self._slots.release()
 
 
 class Policy(Hasher):
     """What one site demands of the passwords people choose, and what their hashes cost."""
 
-    def __init__(self, cost: Cost, min_length: int, site_name: str) -> None:
-        super().__init__(cost)
+    def __init__(self, cost: Cost, slots: int, min_length: int, site_name: str) -> None:
+        super().__init__(cost, slots)
         self._min_length, self._site_name = min_length, site_name
 
     def check(self, password: str, email: str) -> None:

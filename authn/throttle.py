@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, ip_address
 ADDRESS_WINDOW_SECONDS = 900
 
 _FIRST_PAUSE_SECONDS = 30
-_LONGEST_PAUSE_SECONDS = 3600
+LONGEST_PAUSE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Limit:
         if failures < self.free:
             return 0
         doublings = min(failures - self.free, 30)
-        return min(_FIRST_PAUSE_SECONDS << doublings, _LONGEST_PAUSE_SECONDS)
+        return min(_FIRST_PAUSE_SECONDS << doublings, LONGEST_PAUSE_SECONDS)
 
     def is_stopped(self, failures: int) -> bool:
         return self.stop is not None and failures >= self.stop

@@ -22,7 +22,8 @@ bp = Blueprint("recovery", __name__)
 def challenge() -> ResponseReturnValue:
     form = RecoveryCodeForm()
     if form.validate_on_submit():
-        refused = RecoveryCode.claim(signin.here(), form.recovery_code.data or "", signin.act())
+        typed = form.recovery_code.data or ""
+        refused = RecoveryCode.claim(signin.here(), typed, signin.act(), signin.recovery_codes_on)
         if refused is None:
             return redirect(url_for("recovery.prompt"), 303)
         reject(form.recovery_code, _explain(refused))
@@ -37,16 +38,17 @@ def prompt() -> ResponseReturnValue:
     sign_in, form = signin.here(), SavedForm()
     pending = sign_in.pending_code(signin.now())
     if pending is None:
-        notice = "already-saved" if sign_in.user.has_saved_code() else None
-        return redirect(url_for("account.overview", notice=notice), 303)
+        return _nothing_to_save(form)
     if form.validate_on_submit():
         if not form.saved.data:
             reject(form.saved, _tick_the_box())
         else:
-            token = sign_in.save_code(form.shown.data or "", signin.act())
+            token = sign_in.save_code(form.shown.data or "", signin.act(), signin.recovery_codes_on)
             if token:
                 return signin.go_on(token, notice="app-ready" if pending.enrollment else "code-saved")
-            pending = sign_in.pending_code(signin.now()) or abort(404)
+            pending = sign_in.pending_code(signin.now())
+            if pending is None:
+                return _nothing_to_save(form)
             reject(form.saved, "A newer code has been made since. Save the one you see now, then tick the box.")
     form.saved.data, form.shown.data = False, pending.digest
     return page("recovery/prompt.html", form, pending=pending, recovering=sign_in.is_recovering, **_slip(pending))
@@ -87,6 +89,15 @@ def lost_device() -> ResponseReturnValue:
             return redirect(url_for("enrollment.setup"), 303)
         return signin.go_on(sign_in.answer_lost_device(signin.act(), kept=form.still_have.data == "yes"))
     return page("recovery/lost_device.html", form)
+
+
+def _nothing_to_save(form: SavedForm) -> ResponseReturnValue:
+    """Back to the account, saying of the code that was on the page whether it is the one that counts."""
+    saved = RecoveryCode.saved(signin.here().user).first()
+    notice = None
+    if saved:
+        notice = "already-saved" if form.shown.data in (None, "", saved.digest) else "other-code"
+    return redirect(url_for("account.overview", notice=notice), 303)
 
 
 def _explain(refused: Slip | Refusal | Old | Busy) -> str:

@@ -28,6 +28,7 @@ PAGES = {
     Step.LOST_DEVICE: "recovery.lost_device",
 }
 
+_LONGEST_PATH = 500  # it comes back in a header
 _KNOWN_BROWSER_SECONDS = 180 * 86400
 
 
@@ -63,7 +64,7 @@ def step_up_required(view: View) -> View:
     def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
         sign_in = here()
         recently = now() - current_app.config["STEP_UP_SECONDS"]
-        if sign_in.is_signed_in and (sign_in.verified_at is None or sign_in.verified_at <= recently):
+        if sign_in.is_signed_in and not (sign_in.verified_at and recently < sign_in.verified_at <= now()):
             came_from = request.path if request.method == "GET" else _path_of(request.referrer or "")
             return redirect(url_for("login.verify", next=safe_next(came_from, safe_next(request.path))), 303)
         return view(*args, **kwargs)  # type: ignore[no-any-return]
@@ -81,7 +82,7 @@ def gate() -> ResponseReturnValue | None:
     if "to_end" in g:
         g.to_end.end(Kind.SIGN_IN_ENDED, act(g.to_end.user.email))
     if getattr(view, "needs_recovery_codes", False) and not recovery_codes_on():
-        return _codes_are_off()
+        return codes_are_off()
     if sign_in is None:
         asked_for = safe_next(request.full_path.rstrip("?"), "") if request.method == "GET" else ""
         notice = g.get("ended", "needed")
@@ -216,7 +217,7 @@ def safe_next(path: str, default: str = "/account") -> str:
     Browsers read backslashes, tabs and dots in ways of their own, so only plain paths pass."""
     path = re.sub(r"(?<=[?&])notice=[^&#]*&?", "", path)  # it told of what happened before this sign-in
     plain = re.fullmatch(r"/(?![/\\])[!-\[\]-~]*", path) and not re.search(r"//|/\.{1,2}(/|$)", path)
-    if not plain:
+    if not plain or len(path) > _LONGEST_PATH:
         return default
     try:
         endpoint, _ = current_app.url_map.bind("").match(re.split("[?#]", path)[0], method="GET")
@@ -237,7 +238,8 @@ def _with_notice(path: str, notice: str) -> str:
     return f"{base}{'&' if '?' in base else '?'}notice={notice}{mark}{fragment}"
 
 
-def _codes_are_off() -> ResponseReturnValue:
+def codes_are_off() -> ResponseReturnValue:
+    """The page in place of every page about codes. What was typed is not looked at."""
     sign_in = current()
     if request.method == "POST":
         Event.record(Kind.RECOVERY_CODE_WHILE_OFF, act(), person())

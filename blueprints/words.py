@@ -26,6 +26,7 @@ NOTICES = {
     "demote": "They can't open the admin pages any more.",
     "last-admin": "That's the last admin. Make another one first.",
     "code-saved": "Your new recovery code is saved. Older ones have stopped working.",
+    "other-code": "Another code was saved meanwhile in another browser. The one you just had doesn't work.",
     "already-saved": "You've already saved this code. To get a different one, make a new code on this page.",
 }
 
