@@ -136,13 +136,13 @@ def test_maya_enrolls_signs_in_loses_her_phone_and_comes_back(demo: str, chromiu
     code = tick_and(page, "Finish setup")
     assert code in slip
     assert heading(page) == "Security"
-    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
 
     give_password(page, demo)
     page.get_by_label("Six-digit code").fill(fresh_code(page, demo, key, used))
     press(page, "Sign in")
     assert heading(page) == "Security"
-    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
 
     give_password(page, demo)
     page.get_by_role("link", name="Use your recovery code").click()
