@@ -23,7 +23,8 @@ import store
 from authn.passwords import Policy, TooBusy
 from authn.sealing import Keyring, Unreadable
 from blueprints import account, admin, cli, demo, enrollment, login, recovery, signin, words
-from models import CodesAreOff, Event, Kind, Paused, Setting, Superseded, User
+from models import CodesAreOff, Event, Kind, Paused, Setting, Superseded, User, recorded
+from notices import Mailer
 
 BODY_LIMIT_BYTES = 64 * 1024
 RETRY_SECONDS = 30
@@ -113,6 +114,11 @@ def _open_store(app: Flask) -> None:
         config["ADDRESS_LIMIT"],
     )
     app.extensions["store"] = own
+    if config["MAIL_URL"]:
+        app.extensions["mailer"] = Mailer(  # which keeps it alive: the signal holds it weakly
+            config["MAIL_URL"], config["SITE_NAME"], config["SITE_URL"], config["SUPPORT_CONTACT"]
+        )
+        recorded.connect(app.extensions["mailer"], own)
 
     def open_own(_app: Flask) -> None:
         g.store = store.opened(own)

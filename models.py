@@ -12,6 +12,7 @@ from enum import Enum, StrEnum, auto
 from hashlib import sha256
 from typing import Any
 
+from blinker import Signal
 from peewee import (
     JOIN,
     AutoField,
@@ -36,6 +37,8 @@ from authn.throttle import EVERY_LIMIT, ONE_TIME_CODE, PASSWORD, RECOVERY_CODE, 
 from store import UNAVAILABLE, OpenDatabase, store
 
 log = logging.getLogger("sparekey.events")
+
+recorded = Signal()  # sent with event=, the app's store as sender, once an event is committed
 
 INVITATION_SECONDS = 72 * 3600
 _IDLE_THROTTLE_SECONDS = 30 * 86400
@@ -1220,7 +1223,17 @@ class Event(Table):
             user_agent=act.user_agent,
             detail=detail,
         )
-        store().database.after_commit(lambda: log.info(json.dumps(event.facts())))
+        sender = store()
+
+        def tell() -> None:
+            log.info(json.dumps(event.facts()))
+            for receiver in recorded.receivers_for(sender):
+                try:
+                    receiver(sender, event=event)
+                except Exception:  # what a receiver gets wrong comes after the commit and is not the person's affair
+                    log.exception("a receiver of recorded events failed")
+
+        sender.database.after_commit(tell)
 
     def facts(self) -> dict[str, str | None]:
         """The event as a log line tells it."""

@@ -84,6 +84,15 @@ def _database_url(value: Any) -> str | None:
     return url
 
 
+def _mail_url(value: Any) -> str | None:
+    if value is None:
+        return None
+    url = _text(value)
+    if not re.fullmatch(r"smtps?://([^@/?#\s]*@)?[^@/?#:\s]+(:[0-9]{1,5})?/?(\?from=[^@&#\s]+@[^@&#\s]+)?", url):
+        raise ValueError("must be in the form smtp://user:password@host:port?from=address, or smtps://")
+    return url
+
+
 def _secret_key(value: Any) -> str | None:
     if value is None:
         return None
@@ -132,6 +141,7 @@ SETTINGS = {
     "PASSWORD_HASH_COST": Setting(Cost(), _hash_cost),
     "PASSWORD_HASH_SLOTS": Setting(os.cpu_count() or 1, _number(1)),
     "ADDRESS_LIMIT": Setting(100, _number(0)),
+    "MAIL_URL": Setting(None, _mail_url),
     "TRUSTED_PROXIES": Setting(0, _number(0)),
     "DEMO": Setting(False, _boolean),
     "CLOCK": Setting(time.time, _clock, in_environment=False),

@@ -1,0 +1,86 @@
+"""Mail to people about changes to how they sign in, sent by a thread of its own after the transaction: a mail that
+cannot be sent is logged and never a sign-in's concern. Other receivers may connect to models.recorded as well."""
+
+import logging
+import ssl
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from functools import cached_property
+from queue import Full, Queue
+from smtplib import SMTP, SMTP_SSL, SMTPException
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from models import Event, Kind
+
+log = logging.getLogger("sparekey.mail")
+
+_TIMEOUT_SECONDS = 10
+_LONGEST_QUEUE = 1000
+
+# What NIST SP 800-63B-4 4.1.2.1, 4.2.3 and 4.6 ask to tell people about.
+SUBJECTS = {
+    Kind.AUTHENTICATOR_ADDED: "An authenticator app was set up",
+    Kind.AUTHENTICATOR_REPLACED: "Your authenticator app was replaced",
+    Kind.RECOVERY_CODE_SPENT: "Your recovery code was used",
+    Kind.RECOVERY_CODE_SAVED: "A new recovery code was saved",
+    Kind.PASSWORD_CHANGED: "Your password was changed",
+    Kind.MFA_RESET: "Your sign-in was reset",
+}
+
+
+class Mailer:
+    """Sends through `url`: smtp://user:password@host:port?from=address, or smtps://. It takes what models.recorded
+    sends."""
+
+    def __init__(self, url: str, site: str, site_url: str, contact: str) -> None:
+        self._server, self._site, self._contact = urlsplit(url), site, contact
+        host = urlsplit(site_url).hostname
+        self._sender = parse_qs(self._server.query).get("from", [f"no-reply@{host}"])[0]
+        self._queue: Queue[EmailMessage] = Queue(_LONGEST_QUEUE)
+
+    def __call__(self, _store: Any, event: Event) -> None:
+        """Queue the mail about this event, if it is one to tell the person about."""
+        if event.user is None or event.kind not in SUBJECTS:
+            return
+        self._thread  # noqa: B018 - started with the first mail, in the process that sends it
+        try:
+            self._queue.put_nowait(self._message(event.user.email, event))
+        except (Full, ValueError) as error:  # ValueError: an address that no header can hold
+            log.error("a mail about %s was not queued: %s", event.kind, error)
+
+    @cached_property
+    def _thread(self) -> Thread:
+        thread = Thread(target=self._send_for_ever, name="mail", daemon=True)
+        thread.start()
+        return thread
+
+    def _message(self, to: str, event: Event) -> EmailMessage:
+        subject, at = SUBJECTS[Kind(event.kind)], datetime.fromtimestamp(event.at, UTC)
+        message = EmailMessage()
+        message["To"], message["From"] = to, self._sender
+        message["Subject"] = f"{self._site}: {subject}"
+        origin = f" from {event.remote_addr}" if event.remote_addr else ""
+        message.set_content(
+            f"{subject} on {at.day} {at:%B %Y, %H:%M} UTC{origin}.\n\n"
+            f"If that wasn't you, change your password, sign out everywhere else and tell {self._contact}.\n"
+        )
+        return message
+
+    def _send_for_ever(self) -> None:
+        while True:
+            message = self._queue.get()
+            try:
+                self._send(message)
+            except (OSError, SMTPException) as error:
+                log.error("a mail could not be sent: %s", error)
+
+    def _send(self, message: EmailMessage) -> None:
+        kind = SMTP_SSL if self._server.scheme == "smtps" else SMTP
+        with kind(self._server.hostname or "", self._server.port or 0, timeout=_TIMEOUT_SECONDS) as smtp:
+            if kind is SMTP and smtp.ehlo()[0] == 250 and smtp.has_extn("starttls"):
+                smtp.starttls(context=ssl.create_default_context())
+            if self._server.username:
+                smtp.login(unquote(self._server.username), unquote(self._server.password or ""))
+            smtp.send_message(message)

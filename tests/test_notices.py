@@ -1,0 +1,114 @@
+"""People are told by mail about changes to how they sign in, by a real mail server, and no mail holds up a sign-in."""
+
+import socket
+from collections.abc import Iterator
+from email import message_from_bytes
+from email.message import Message
+from queue import Empty, Queue
+
+import pytest
+from aiosmtpd.controller import Controller
+from flask import Flask
+
+from models import Kind, recorded
+from tests.conftest import PASSWORD, Person, enroll, kinds, save_new_code, sign_in, use_recovery_code
+from tests.pages import Browser
+
+NEW = "three herons and a lighthouse"
+
+
+class Inbox:
+    """A mail server on this machine that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.mails: Queue[Message] = Queue()
+
+    async def handle_DATA(self, _server, _session, envelope) -> str:
+        self.mails.put(message_from_bytes(envelope.content))
+        return "250 OK"
+
+    def next(self) -> Message:
+        return self.mails.get(timeout=10)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def inbox(port: int) -> Iterator[Inbox]:
+    inbox = Inbox()
+    server = Controller(inbox, hostname="127.0.0.1", port=port)
+    server.start()
+    yield inbox
+    server.stop()
+
+
+@pytest.fixture
+def app(make_app, port: int) -> Flask:
+    return make_app(RECOVERY_CODES_ENABLED=True, MAIL_URL=f"smtp://127.0.0.1:{port}?from=site@example.com")
+
+
+def test_a_used_recovery_code_is_told_to_the_person_with_what_to_do(inbox: Inbox, app: Flask, omar: Person) -> None:
+    browser = Browser(app)
+    save_new_code(browser, use_recovery_code(browser, omar), omar)
+    used, saved = inbox.next(), inbox.next()
+    assert (used["To"], used["From"]) == ("omar@example.com", "site@example.com")
+    assert used["Subject"] == "Sparekey: Your recovery code was used"
+    assert saved["Subject"] == "Sparekey: A new recovery code was saved"
+    text = used.get_payload(decode=True).decode()
+    assert "on 30 November 2026, 01:00 UTC from 203.0.113.7." in text
+    assert "If that wasn't you, change your password, sign out everywhere else" in text
+    assert omar.recovery_code not in text + saved.as_string()
+
+
+def test_enrollment_password_and_reset_are_told_and_nothing_else_is(
+    inbox: Inbox, app: Flask, maya: Person, clock
+) -> None:
+    browser = Browser(app)
+    enroll(browser, maya)
+    browser.submit("/account/password", current_password=PASSWORD, new_password=NEW)
+    app.test_cli_runner().invoke(args=["users", "reset-mfa", maya.email])
+    subjects = [inbox.next()["Subject"].removeprefix("Sparekey: ") for _ in range(4)]
+    assert subjects == [
+        "An authenticator app was set up",
+        "A new recovery code was saved",
+        "Your password was changed",
+        "Your sign-in was reset",
+    ]
+    with pytest.raises(Empty):
+        inbox.mails.get(timeout=0.2)
+
+
+def test_a_mail_server_that_is_away_does_not_hold_up_a_sign_in(app: Flask, maya: Person) -> None:
+    assert enroll(Browser(app), maya).h1 == "Security"
+
+
+def test_without_mail_url_nothing_is_sent_and_a_receiver_of_ones_own_is_told(make_app, make_person) -> None:
+    app, other = make_app("one", RECOVERY_CODES_ENABLED=True), make_app("two")
+    assert "mailer" not in app.extensions
+    told = []
+
+    def receive(_store, event) -> None:
+        told.append(event.kind)
+
+    recorded.connect(receive, app.extensions["store"])
+    enroll(Browser(app), make_person("maya@example.com", enrolled=False, on=app))
+    make_person("maya@example.com", on=other)
+    assert Kind.AUTHENTICATOR_ADDED in told
+    assert told == kinds(app)
+
+
+def test_a_receiver_that_fails_does_not_fail_the_sign_in(make_app, make_person, caplog) -> None:
+    app = make_app("one")
+    omar = make_person("omar@example.com", on=app)
+
+    def fail(_store, event) -> None:
+        raise RuntimeError("the receiver's own trouble")
+
+    recorded.connect(fail, app.extensions["store"])
+    assert sign_in(Browser(app), omar).h1 == "Security"
+    assert "the receiver's own trouble" in caplog.text
