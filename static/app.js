@@ -54,7 +54,7 @@ all("[data-countdown]", (span) => {
   const end = Date.now() + span.dataset.countdown * 1000;
   const timer = setInterval(() => {
     const left = Math.max(0, Math.round((end - Date.now()) / 1000));
-    span.textContent = left >= 60 ? Math.floor(left / 60) + " min " + (left % 60) + " s" : left + " seconds";
+    span.textContent = left >= 60 ? Math.floor(left / 60) + " min " + (left % 60) + " s" : left + (left === 1 ? " second" : " seconds");
     if (left > 0) return;
     clearInterval(timer);
     say("countdown-status", "You can try again now.");

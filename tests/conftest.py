@@ -1,5 +1,6 @@
 """The fixtures: an app on a database of its own, a clock that tests hold, people, and browsers for them."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from jinja2 import FileSystemBytecodeCache
 from app import create_app
 from authn import recovery_codes, totp
 from models import Act, Event, RecoveryCode, TotpAuthenticator, User
+from tests import postgres
 from tests.pages import Browser, Page
 
 PASSWORD = "a lamp, a boat and a heron"
@@ -52,36 +54,103 @@ class Person:
         return next(code for code in ("000000", "111111", "222222", "333333") if code not in right)
 
 
+# Where rows live: SQLite, or PostgreSQL with --engine=postgresql ------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", choices=["sqlite", "postgresql"], default="sqlite", help="the database of the tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("engine") == "postgresql" and postgres.find_programs() is None:
+        raise pytest.UsageError(postgres.MISSING)
+
+
+@pytest.fixture(scope="session")
+def engine(pytestconfig: pytest.Config) -> str:
+    return str(pytestconfig.getoption("engine"))
+
+
+@pytest.fixture
+def sqlite_only(engine: str) -> None:
+    """For tests of the SQLite file itself."""
+    if engine != "sqlite":
+        pytest.skip("about SQLite alone")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres.Server]:
+    """A server with a database `migrated` to copy."""
+    programs = postgres.find_programs()
+    if programs is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no PostgreSQL here: install Debian's postgresql")
+    server = postgres.Server(programs)
+    try:
+        upgrade(server.create("migrated"))
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite database, brought up once by the real command."""
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+def upgrade(url: str) -> None:
+    app = create_app({"TESTING": True, "SECRET_KEY": KEY, "DATABASE_URL": url})
+    result = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    assert result.exit_code == 0, result.output
+    if url.startswith("sqlite:"):
+        with app.app_context():
+            app.extensions["store"].database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    app.extensions["store"].database.close_all()
+
+
+@pytest.fixture
+def database_url(engine: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
+    """Where this test's database of a name is: one with empty tables, or with none at all."""
+    if engine == "sqlite":
+        folder, empty = request.getfixturevalue("tmp_path"), request.getfixturevalue("migrated")
+
+        def copy(name: str, tables: bool = True) -> str:
+            path = folder / f"{name}.db"
+            if tables and not path.exists():
+                shutil.copy(empty, path)
+            return f"sqlite:///{path}"
+
+        yield copy
+        return
+    server, made = request.getfixturevalue("postgresql"), set[str]()
+
+    def create(name: str, tables: bool = True) -> str:
+        if name not in made:
+            made.add(name)
+            return str(server.create(name, "migrated" if tables else "template0"))
+        return str(server.url(name))
+
+    yield create
+    for name in made:
+        server.drop(name)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database, brought up once by the real command."""
-    path = tmp_path_factory.mktemp("database") / "empty.db"
-    app = create_app({"TESTING": True, "SECRET_KEY": KEY, "DATABASE_URL": f"sqlite:///{path}"})
-    result = app.test_cli_runner().invoke(args=["db", "upgrade"])
-    assert result.exit_code == 0, result.output
-    with app.app_context():
-        app.extensions["store"].database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    app.extensions["store"].database.close_all()
-    return path
-
-
 @pytest.fixture
-def make_app(tmp_path: Path, migrated: Path, clock: Clock) -> Iterator[Callable[..., Flask]]:
+def make_app(database_url: Callable[..., str], migrated: Path, clock: Clock) -> Iterator[Callable[..., Flask]]:
     apps = []
 
     def make(name: str = "test", **config: Any) -> Flask:
-        path = tmp_path / f"{name}.db"
-        if not path.exists():
-            shutil.copy(migrated, path)
         settings = {
             "TESTING": True,
             "SECRET_KEY": KEY,
-            "DATABASE_URL": f"sqlite:///{path}",
+            "DATABASE_URL": config.get("DATABASE_URL") or database_url(name),
             "PASSWORD_HASH_COST": CHEAP,
             "CLOCK": clock,
             **config,

@@ -1,0 +1,59 @@
+"""The admin pages with 100,000 people and 1,000,000 events: by indexes alone, so quick from first page to last."""
+
+from time import process_time
+
+import pytest
+from flask import Flask
+
+from tests.conftest import Person, sign_in
+from tests.pages import Browser
+
+PEOPLE, EVENTS = 100_000, 1_000_000
+MANY_PEOPLE = """
+INSERT INTO user (email, is_admin, is_active, created_at)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {people})
+SELECT printf('person%06d@example.com', i), 0, 1, 1700000000 FROM n
+"""
+MANY_CODES = """
+INSERT INTO recovery_code (user_id, digest, created_at, saved_at)
+SELECT id, printf('%064x', id), 1700000000, 1700000000 FROM user WHERE id % 2 AND email LIKE 'person%'
+"""
+MANY_EVENTS = """
+INSERT INTO event (at, kind, user_id, actor, remote_addr, user_agent, detail)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {events})
+SELECT 1700000000 + i, CASE i % 3 WHEN 0 THEN 'signed_in' ELSE 'password_right' END,
+       (SELECT min(id) FROM user) + i * 7919 % {people}, '', '203.0.113.7', '', '' FROM n
+"""
+
+
+@pytest.fixture
+def crowd(make_app, make_person, sqlite_only) -> tuple[Flask, Browser]:
+    app = make_app()
+    ines: Person = make_person("ines@example.com", admin=True, on=app)
+    with app.app_context():
+        database = app.extensions["store"].database
+        with database.atomic():
+            for statement in (MANY_PEOPLE, MANY_CODES, MANY_EVENTS):
+                database.execute_sql(statement.format(people=PEOPLE, events=EVENTS))
+    browser = Browser(app)
+    sign_in(browser, ines)
+    return app, browser
+
+
+def test_people_and_audit_log_answer_in_under_100_ms(crowd: tuple[Flask, Browser]) -> None:
+    _, browser = crowd
+    for path, rows in (
+        ("/admin/people", 51),
+        ("/admin/people?after=person099000@example.com", 51),
+        ("/admin/audit", 51),
+        ("/admin/audit?before=60", 51),
+        ("/admin/audit?person=77777", 11),
+    ):
+        times = []
+        for _ in range(5):
+            started = process_time()
+            answer = browser.client.get(path)
+            times.append(process_time() - started)
+        assert answer.status_code == 200
+        assert answer.get_data(as_text=True).count("<tr>") in range(rows - 1, rows + 1), path
+        assert min(times) < 0.1, (path, times)
