@@ -535,6 +535,7 @@ class Session(Table):
     def make_new_code(self, act: Act) -> None:
         """Make a code to be saved in place of the one there is; what this session had begun to set up is dropped."""
         with _alone_with(self.user):
+            self.check_still_as_found()
             Enrollment.delete().where(Enrollment.session == self).execute()
             RecoveryCode.issue(self.user, act)
 
@@ -624,7 +625,9 @@ class Session(Table):
     def end(self, kind: Kind, act: Act) -> None:
         """Delete the session: a copied cookie is dead, and a recovery code it claimed is free again."""
         with store().database.atomic():
-            if Session.delete().where(self._as_found()).execute():
+            # Whatever token it has by now; the time tells it from another session to which SQLite gave its id again.
+            this_one = (Session.id == self.id) & (Session.user == self.user) & (Session.created_at == self.created_at)
+            if Session.delete().where(this_one).execute():
                 Event.record(kind, act, self.user)
 
     def end_others(self, *, unfinished_only: bool = False) -> None:
@@ -646,6 +649,7 @@ class Session(Table):
     def revoke_others(self, act: Act) -> bool:
         """End every other session, finished or not; say whether one was signed in."""
         with _alone_with(self.user):
+            self.check_still_as_found()
             signed_in = len(Session.signed_in(self.user, act.now)) > 1
             self.end_others()
             Event.record(Kind.SESSION_REVOKED, act, self.user, "all others")
@@ -748,7 +752,10 @@ class Enrollment(Table):
     @classmethod
     def open_in(cls, session: Session, now: int) -> "Enrollment | None":
         since = now - store().lifetimes.enrollment
-        return cls.get_or_none(cls.session == session, cls.started_at > since)
+        found = cls.get_or_none(cls.session == session, cls.started_at > since)
+        if found:
+            found.session = session  # which may be gone when it is asked for later
+        return found
 
     @classmethod
     def open_or_begin(cls, session: Session, act: Act) -> "Enrollment":
@@ -1146,7 +1153,7 @@ class Throttle(Table):
         key = f"address:{_fingerprint(throttle.network(act.remote_addr))}"
         limit, window_end = store().address_limit, act.now + throttle.ADDRESS_WINDOW_SECONDS
         if limit:
-            window_is_over = cls.paused_until <= act.now
+            window_is_over = (cls.paused_until <= act.now) | (cls.paused_until > window_end)  # or the clock ran ahead
             update = {
                 cls.failures: Case(None, [(window_is_over, 1)], cls.failures + 1),
                 cls.paused_until: Case(None, [(window_is_over, window_end)], cls.paused_until),

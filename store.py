@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import sleep
 from typing import Any
 
-from peewee import Database, DatabaseProxy, InterfaceError, OperationalError, SqliteDatabase
+from peewee import Database, DatabaseProxy, InterfaceError, OperationalError, ProgrammingError, SqliteDatabase
 from playhouse.db_url import connect
 from playhouse.migrations import Runner
 from playhouse.pool import MaxConnectionsExceeded
@@ -37,7 +37,8 @@ class Store:
     address_limit: int  # failures from one address in throttle.ADDRESS_WINDOW_SECONDS; 0: no limit
 
 
-UNAVAILABLE = (OperationalError, InterfaceError, MaxConnectionsExceeded)  # what a database that is not there raises
+# What a database that is not there raises, or has no tables yet, which PostgreSQL calls an error of the program.
+UNAVAILABLE = (OperationalError, InterfaceError, ProgrammingError, MaxConnectionsExceeded)
 
 _store: ContextVar[Store | None] = ContextVar("store", default=None)
 
@@ -90,8 +91,14 @@ def connect_database(url: str) -> Database:
             check_same_thread=False,
             timeout=5,
         )
+    bounds = {"connect_timeout": 3, "options": "-c lock_timeout=4000"}  # so that no request waits for ever
     return connect(  # type: ignore[no-any-return]
-        f"{scheme}+pool://{rest}", unquote_user=True, unquote_password=True, prefer_psycopg3=True, timeout=5
+        f"{scheme}+pool://{rest}",
+        unquote_user=True,
+        unquote_password=True,
+        prefer_psycopg3=True,
+        timeout=5,
+        **{name: bound for name, bound in bounds.items() if f"{name}=" not in rest},
     )
 
 
@@ -103,6 +110,7 @@ def upgrade(migrations: str) -> list[str]:
         _write_ahead(database)
     with database.atomic():
         if not on_sqlite:
+            database.execute_sql("SET LOCAL lock_timeout = 0")  # type: ignore[no-untyped-call]
             database.execute_sql("SELECT pg_advisory_xact_lock(hashtext('sparekey migrations'))")  # type: ignore[no-untyped-call]
         return list(Runner(database, migrations).up())
 

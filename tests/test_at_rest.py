@@ -59,6 +59,7 @@ def log(caplog: pytest.LogCaptureFixture) -> bytes:
     return "\n".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records).encode()
 
 
+@pytest.mark.usefixtures("sqlite_only")
 @pytest.mark.parametrize(
     "written",
     [
@@ -121,6 +122,7 @@ class Thief:
         assert b"maya" not in cookies
 
 
+@pytest.mark.usefixtures("sqlite_only")
 def test_no_secret_lies_anywhere_at_any_time_of_the_story(app, browser, maya, clock, caplog) -> None:
     caplog.set_level("INFO")
     thief = Thief(app, caplog)

@@ -7,8 +7,8 @@ from threading import Thread
 import pytest
 from flask import Flask
 
-from authn import email_addresses, passwords
-from models import Act, Kind, RecoveryCode, Session, Throttle, TotpAuthenticator, User
+from authn import email_addresses, passwords, totp
+from models import Act, Enrollment, Kind, RecoveryCode, Session, Superseded, Throttle, TotpAuthenticator, User
 from tests.conftest import (
     PASSWORD,
     Person,
@@ -216,3 +216,46 @@ def test_a_code_shown_for_a_removed_person_is_no_error(app: Flask, browser: Brow
         User.remove((omar.email,))
     assert browser.follow(browser.send(form, {"code": omar.code()})).h1 == "Sign in"
     assert Kind.SIGNED_IN not in kinds(app)
+
+
+def test_confirming_for_a_session_that_is_gone_is_superseded(app: Flask, maya: Person, clock) -> None:
+    browser = Browser(app)
+    key = totp.read_setup_key(give_password(browser, maya).text_of("setup-key"))
+    with app.app_context():
+        session = Session.select(Session, User).join(User).get()
+        enrollment = Enrollment.open_in(session, clock.now)
+        Session.delete().execute()
+        with pytest.raises(Superseded):
+            enrollment.confirm(session, totp.code_at(key, clock.now), Act(clock.now), codes_on=True)
+
+
+def test_an_address_is_open_again_when_the_clock_that_ran_ahead_is_set_right(make_app, make_person, clock) -> None:
+    app = make_app(ADDRESS_LIMIT=5)
+    omar, browser = make_person("omar@example.com", on=app), Browser(app)
+    clock.pass_by(86400)
+    for number in range(6):
+        page = browser.submit("/login", email=f"nobody{number}@example.com", password="wrong")
+    assert page.status == 429
+    clock.pass_by(-86400)
+    assert give_password(browser, omar).h1 == "Enter your code"
+
+
+def test_signing_out_beside_a_step_up_ends_the_session(app: Flask, browser: Browser, omar: Person, clock) -> None:
+    sign_in(browser, omar)
+    clock.pass_by(30)
+    with app.app_context():
+        slow, act = Session.get(), Act(clock.now)
+        assert isinstance(Session.get().step_up(PASSWORD, omar.code(), act), str)
+        slow.end(Kind.SIGNED_OUT, act)
+        assert Session.select().count() == 0
+    assert kinds(app)[-1] == Kind.SIGNED_OUT
+
+
+def test_a_dead_session_makes_no_code(app: Flask, browser: Browser, omar: Person, clock) -> None:
+    sign_in(browser, omar)
+    with app.app_context():
+        session, act = Session.get(), Act(clock.now)
+        session.user.reset_mfa(act)
+        with pytest.raises(Superseded):
+            session.make_new_code(act)
+    assert live_codes(app) == 0

@@ -100,6 +100,7 @@ def left_open(database: Any) -> None:
     raise InterruptedError
 
 
+@pytest.mark.usefixtures("sqlite_only")
 @pytest.mark.parametrize("interrupted", [in_a_block, left_open])
 def test_a_transaction_that_an_exception_cuts_short_leaves_nothing_behind(
     app: Flask, interrupted: Callable[[Any], None]
