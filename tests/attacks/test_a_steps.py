@@ -404,7 +404,7 @@ def test_the_key_of_a_tab_left_open_confirms_nothing_once_it_ran_out(
         assert secret_of(omar) == new.secret
 
 
-@pytest.mark.parametrize("browsers", [1], ids=["two tabs"])
+@pytest.mark.parametrize("browsers", [1, 2], ids=["two tabs", "two browsers"])
 def test_two_enrollments_confirmed_at_the_same_moment_leave_one_app(
     app: Flask, omar: Person, clock: Clock, browsers: int
 ) -> None:
