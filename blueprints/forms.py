@@ -37,9 +37,7 @@ def reject(field: Field, message: str) -> None:
 
 
 def _password(label: str, empty: str, autocomplete: str) -> PasswordField:
-    return PasswordField(
-        label, [InputRequired(empty)], render_kw={"autocomplete": autocomplete, "class": "password", **_PLAIN}
-    )
+    return PasswordField(label, [InputRequired(empty)], render_kw={"autocomplete": autocomplete, **_PLAIN})
 
 
 class Form(FlaskForm):  # type: ignore[misc]
@@ -82,12 +80,16 @@ class SignInForm(Form):
         return email_addresses.fold(self.email.data) or ""
 
 
-class CodeForm(Form):
-    code = TextField(
+def _six_digits() -> TextField:
+    return TextField(
         "Six-digit code",
         [InputRequired("Enter the six-digit code your app shows")],
         render_kw={"inputmode": "numeric", "autocomplete": "one-time-code", "class": "code", **_PLAIN},
     )
+
+
+class CodeForm(Form):
+    code = _six_digits()
 
     def refuse(self, refusal: Refusal, now: int) -> None:
         """Say why the code was not taken. `now` is in seconds UTC."""
@@ -105,6 +107,7 @@ class CodeForm(Form):
 
 class VerifyForm(CodeForm):
     password = _password("Password", "Enter your password", "current-password")
+    code = _six_digits()  # after the password, as on the page
 
     def refuse(self, refusal: Refusal, now: int) -> None:
         if refusal is Refusal.WRONG_PASSWORD:
@@ -149,8 +152,9 @@ class NewPasswordForm(Form):
     new_password = _password("New password", "Enter a new password", "new-password")
 
 
-class PasswordForm(NewPasswordForm):
+class PasswordForm(Form):
     current_password = _password("Current password", "Enter your current password", "current-password")
+    new_password = _password("New password", "Enter a new password", "new-password")
 
 
 class ReasonForm(Form):

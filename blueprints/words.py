@@ -52,7 +52,7 @@ SENTENCES = {
     Kind.ADMIN_MADE: "Made an admin",
     Kind.ADMIN_REMOVED: "No longer an admin",
     Kind.UNLOCKED: "Allowed to try again",
-    Kind.MFA_RESET: "MFA reset",
+    Kind.MFA_RESET: "Authenticator reset",
     Kind.PASSWORD_RIGHT: "Right password",
     Kind.PASSWORD_WRONG: "Wrong password",
     Kind.CODE_WRONG: "Wrong code from app",

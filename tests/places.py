@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Flask
 from peewee import OperationalError
+from werkzeug.exceptions import BadRequest
 
 from authn.throttle import PASSWORD as PASSWORDS
 from blueprints.words import NOTICES, STATUS_PAGES
@@ -724,6 +725,12 @@ def audit_before_all_events(world: World) -> Visit:
 @place(400, "This page was open too long")
 def a_form_that_was_open_too_long(world: World) -> Visit:
     return Visit(world.browser(), "/login", {"csrf_token": "of another session"})
+
+
+@place(400, STATUS_PAGES[400][0])
+def a_request_that_cannot_be_read(world: World) -> Visit:
+    world.breaks("login.password", BadRequest())
+    return Visit(world.browser(), "/login")
 
 
 @place(403, STATUS_PAGES[403][0])

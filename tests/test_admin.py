@@ -133,8 +133,8 @@ def test_a_person_who_lost_phone_and_code_is_back_after_one_act_of_an_admin(
 
     assert browser.submit(page, code=scan(page, omar).code()).h1 == "Security"
     log = admin.get("/admin/audit")
-    assert "MFA reset (lost phone and code)" in log.text
-    assert row_of(log, "MFA reset").count("ines@example.com") == 1
+    assert "Authenticator reset (lost phone and code)" in log.text
+    assert row_of(log, "Authenticator reset (").count("ines@example.com") == 1
 
 
 def test_an_admin_cannot_reset_themself(app: Flask, admin: Browser, ines: Person) -> None:

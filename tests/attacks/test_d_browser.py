@@ -604,7 +604,7 @@ def test_what_people_type_is_shown_as_text_on_every_page(
     inert(admin.submit(reset, reason=NASTY * 3), NASTY * 3)
     inert(admin.submit(reset, reason=NASTY), ADDRESS)
     inert(admin.get("/admin/people"), ADDRESS)
-    page = inert(admin.get(f"/admin/audit?person={site.id_of(eve)}"), f"MFA reset ({NASTY})")
+    page = inert(admin.get(f"/admin/audit?person={site.id_of(eve)}"), f"Authenticator reset ({NASTY})")
     assert NASTY[:40] in page.text
     inert(admin.get("/account/password"), NASTY)
     inert(admin.get(f"/admin/people?after={ADDRESS}"))
