@@ -1,6 +1,6 @@
 """Signing in: password, six-digit code, signing out, and "Confirm it's you"."""
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from blueprints import signin
@@ -13,8 +13,9 @@ bp = Blueprint("login", __name__)
 @bp.get("/")
 @signin.public
 def start() -> ResponseReturnValue:
-    sign_in = signin.current()
-    return redirect(url_for("account.overview" if sign_in else "login.password"), 303)
+    if signin.current():
+        return redirect(url_for("account.overview"), 303)
+    return redirect(url_for("login.password", notice=g.get("ended")), 303)
 
 
 @bp.route("/login", methods=["GET", "POST"])

@@ -76,11 +76,13 @@ def gate() -> ResponseReturnValue | None:
     """Before every view: let it be opened and note that the person is active, or answer in its place: with the page
     that is due, or the one that says that recovery codes are off."""
     view = current_app.view_functions.get(request.endpoint or "")
-    if view is None or request.endpoint == "static" or getattr(view, "is_public", False):
+    if view is None or request.endpoint == "static":
         return None
     sign_in = current()
     if "to_end" in g:
         g.to_end.end(Kind.SIGN_IN_ENDED, act(g.to_end.user.email))
+    if getattr(view, "is_public", False):
+        return None
     if getattr(view, "needs_recovery_codes", False) and not recovery_codes_on():
         return codes_are_off()
     if sign_in is None:

@@ -244,7 +244,7 @@ def test_somebody_waiting_at_the_prompt_of_a_sign_in_can_finish_without_a_code(
     assert browser.press(page, "Finish setup").path == "/account"
 
 
-@pytest.mark.parametrize("path", ["/mfa/recovery-code", "/account", "/mfa/lost-device"])
+@pytest.mark.parametrize("path", ["/mfa/recovery-code", "/account", "/mfa/lost-device", "/login", "/"])
 def test_an_unfinished_recovery_sign_in_ends_and_its_code_stays_unspent(
     app: Flask, browser: Browser, omar: Person, path: str
 ) -> None:

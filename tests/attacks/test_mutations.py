@@ -480,7 +480,7 @@ MUTATIONS = [
         "app.py",
         'raise CSRFError("Another site sent this.")',
         "pass",
-        "test_another_site_signs_nobody_in_as_the_attacker",
+        "test_a_forged_form_changes_nothing_and_is_recorded",
         BROWSER,
     ),
     Mutation(
@@ -488,7 +488,7 @@ MUTATIONS = [
         "app.py",
         "if origin is not None and not (",
         "if False and not (",
-        "test_another_site_signs_nobody_in_as_the_attacker",
+        "test_a_forged_form_changes_nothing_and_is_recorded",
         BROWSER,
     ),
     Mutation(
