@@ -457,6 +457,9 @@ def check_belongings(state: State, person: int, gave: set[str], before: Rows, af
         assert was["TotpAuthenticator"] == now["TotpAuthenticator"]
 
 
+# Werkzeug leaves the uploads of a request it was not asked for to the garbage collector.
+@pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:ResourceWarning")
 def test_nothing_that_can_be_sent_is_an_error_or_lets_anybody_in(site: Flask, states: dict[str, State]) -> None:
     begin = all_rows(site)
     assert set(states) == set(DUE)
