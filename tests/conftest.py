@@ -54,28 +54,33 @@ class Person:
         return next(code for code in ("000000", "111111", "222222", "333333") if code not in right)
 
 
-# Where rows live: SQLite, or PostgreSQL with --engine=postgresql ------------------------------------------------------
+# Where rows live: each test that has a database is run on SQLite and on PostgreSQL ------------------------------------
+
+
+on_sqlite = pytest.mark.parametrize("engine", ["sqlite"])  # for tests of one of them alone
+on_postgresql = pytest.mark.parametrize("engine", ["postgresql"])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--engine", choices=["sqlite", "postgresql"], default="sqlite", help="the database of the tests")
+    parser.addoption("--engine", choices=["sqlite", "postgresql"], help="run on this database alone")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("engine") == "postgresql" and postgres.find_programs() is None:
-        raise pytest.UsageError(postgres.MISSING)
+def pytest_report_header(config: pytest.Config) -> str:
+    missing = "" if postgres.find_programs() else " (PostgreSQL is not installed: Debian's package postgresql)"
+    return f"databases: {', '.join(_engines(config))}{missing}"
 
 
-@pytest.fixture(scope="session")
-def engine(pytestconfig: pytest.Config) -> str:
-    return str(pytestconfig.getoption("engine"))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen = any(mark.args[0] == "engine" for mark in metafunc.definition.iter_markers("parametrize"))
+    if "engine" in metafunc.fixturenames and not chosen:
+        metafunc.parametrize("engine", _engines(metafunc.config))
 
 
-@pytest.fixture
-def sqlite_only(engine: str) -> None:
-    """For tests of the SQLite file itself."""
-    if engine != "sqlite":
-        pytest.skip("about SQLite alone")
+def _engines(config: pytest.Config) -> list[str]:
+    """Those that are asked for, or that are here; in CI both."""
+    if config.getoption("engine"):
+        return [config.getoption("engine")]
+    return ["sqlite", "postgresql"] if postgres.find_programs() or os.environ.get("CI") else ["sqlite"]
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +88,7 @@ def postgresql() -> Iterator[postgres.Server]:
     """A server with a database `migrated` to copy."""
     programs = postgres.find_programs()
     if programs is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no PostgreSQL here: install Debian's postgresql")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(postgres.MISSING)
     server = postgres.Server(programs)
     try:
         upgrade(server.create("migrated"))
@@ -124,15 +129,16 @@ def database_url(engine: str, request: pytest.FixtureRequest) -> Iterator[Callab
 
         yield copy
         return
-    server, made = request.getfixturevalue("postgresql"), set[str]()
+    server, urls, made = request.getfixturevalue("postgresql"), dict[str, str](), set[str]()
 
-    def create(name: str, tables: bool = True) -> str:
-        if name not in made:
-            made.add(name)
-            return str(server.create(name, "migrated" if tables else "template0"))
-        return str(server.url(name))
+    def lend(name: str, tables: bool = True) -> str:
+        if name not in urls:
+            if not tables:
+                made.add(name)
+            urls[name] = server.lend(name) if tables else server.create(name)
+        return urls[name]
 
-    yield create
+    yield lend
     for name in made:
         server.drop(name)
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import psycopg
 
-MISSING = "--engine=postgresql needs PostgreSQL's initdb and postgres: install Debian's package postgresql."
+from models import TABLES
+
+MISSING = "PostgreSQL is not installed: Debian's package postgresql has it"
 SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
@@ -37,7 +39,7 @@ def find_programs() -> Path | None:
 
 
 class Server:
-    """Started once for many tests; each has a database of its own in it."""
+    """Started once for many tests; each has a database of its own in it, or one that nobody else is using."""
 
     def __init__(self, programs: Path) -> None:
         self.programs = programs
@@ -45,6 +47,7 @@ class Server:
         # unix socket must be short.
         self.folder = Path(tempfile.mkdtemp(prefix="sparekey-postgres-"))
         self.user: dict[str, Any] = {}
+        self.lent: set[str] = set()
         if os.geteuid() == 0:
             account = _unprivileged()
             self.user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
@@ -82,6 +85,17 @@ class Server:
     def create(self, database: str, template: str = "template0") -> str:
         """A new database with what the template holds, to which nobody may be connected; its URL."""
         self.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
+        return self.url(database)
+
+    def lend(self, database: str) -> str:
+        """A database with empty tables: a copy of `migrated`, emptied of what its last borrower left; its URL."""
+        if database not in self.lent:
+            self.lent.add(database)
+            return self.create(database, "migrated")
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        self.execute(f"{ended} AND pid <> pg_backend_pid()", database)
+        tables = ", ".join(f'"{table._meta.table_name}"' for table in TABLES)
+        self.execute(f"TRUNCATE {tables} RESTART IDENTITY", database)
         return self.url(database)
 
     def drop(self, database: str) -> None:

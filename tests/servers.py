@@ -506,12 +506,6 @@ def sign_out(world: World) -> Scene:
 # What a test is given -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest) -> str:
-    """Whatever --engine says: these tests are about both."""
-    return str(request.param)
-
-
 @pytest.fixture
 def clock(tmp_path: Path) -> Iterator[SharedClock]:
     clock = SharedClock(tmp_path / "clock")

@@ -17,6 +17,7 @@ from tests.conftest import (
     give_password,
     is_signed_in,
     kinds,
+    on_sqlite,
     rows,
     save_new_code,
     scan,
@@ -59,7 +60,7 @@ def log(caplog: pytest.LogCaptureFixture) -> bytes:
     return "\n".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records).encode()
 
 
-@pytest.mark.usefixtures("sqlite_only")
+@on_sqlite
 @pytest.mark.parametrize(
     "written",
     [
@@ -122,7 +123,7 @@ class Thief:
         assert b"maya" not in cookies
 
 
-@pytest.mark.usefixtures("sqlite_only")
+@on_sqlite
 def test_no_secret_lies_anywhere_at_any_time_of_the_story(app, browser, maya, clock, caplog) -> None:
     caplog.set_level("INFO")
     thief = Thief(app, caplog)

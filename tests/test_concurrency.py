@@ -26,7 +26,7 @@ BROWSERS = 20
 ROUNDS = max(20, int(os.environ.get("ROUNDS", "20")))
 CLICKS = 3
 
-engine, clock, app, world = servers.engine, servers.clock, servers.app, servers.world
+clock, app, world = servers.clock, servers.app, servers.world
 
 
 def clicks(browser: RemoteBrowser, form: Form, **typed: Any) -> Callable[[], Answer]:

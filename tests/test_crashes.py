@@ -21,12 +21,12 @@ from flask import Flask
 from authn import recovery_codes
 from models import TABLES, RecoveryCode, Throttle, TotpAuthenticator, User
 from tests import postgres, servers
-from tests.conftest import Person, upgrade
+from tests.conftest import Person, on_postgresql, on_sqlite, upgrade
 from tests.pages import read_page
 from tests.servers import MOMENTS, NEW_PASSWORD, Died, Moment, RemoteBrowser, SharedClock, World, served
 from tests.test_once import at_once
 
-engine, clock, app, world = servers.engine, servers.clock, servers.app, servers.world
+clock, app, world = servers.clock, servers.app, servers.world
 
 QUARTER_OF_AN_HOUR = 900
 
@@ -176,9 +176,6 @@ STEPS = [
 AT_ONCE = ["password", "recovery code", "prompt after a recovery code", "prompt of a first setup"]  # a thread for each
 LONGEST_WAIT_SECONDS = 10
 AS_ANYBODY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
-
-on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 
 
 def at_every_step(world: World) -> list[Moment]:

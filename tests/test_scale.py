@@ -5,7 +5,7 @@ from time import process_time
 import pytest
 from flask import Flask
 
-from tests.conftest import Person, sign_in
+from tests.conftest import Person, on_sqlite, sign_in
 from tests.pages import Browser
 
 PEOPLE, EVENTS = 100_000, 1_000_000
@@ -27,7 +27,7 @@ SELECT 1700000000 + i, CASE i % 3 WHEN 0 THEN 'signed_in' ELSE 'password_right' 
 
 
 @pytest.fixture
-def crowd(make_app, make_person, sqlite_only) -> tuple[Flask, Browser]:
+def crowd(make_app, make_person) -> tuple[Flask, Browser]:
     app = make_app()
     ines: Person = make_person("ines@example.com", admin=True, on=app)
     with app.app_context():
@@ -40,6 +40,7 @@ def crowd(make_app, make_person, sqlite_only) -> tuple[Flask, Browser]:
     return app, browser
 
 
+@on_sqlite
 def test_people_and_audit_log_answer_in_under_100_ms(crowd: tuple[Flask, Browser]) -> None:
     _, browser = crowd
     for path, rows in (

@@ -16,7 +16,7 @@ from flask import Flask
 from peewee import IntegrityError
 
 from models import TABLES, Act, Event, RecoveryCode, User
-from tests.conftest import KEY, PASSWORD, Clock, Person, count, enroll, sign_in
+from tests.conftest import KEY, PASSWORD, Clock, Person, count, enroll, on_sqlite, sign_in
 from tests.pages import Browser
 
 Make = Callable[..., Flask]
@@ -100,7 +100,7 @@ def left_open(database: Any) -> None:
     raise InterruptedError
 
 
-@pytest.mark.usefixtures("sqlite_only")
+@on_sqlite
 @pytest.mark.parametrize("interrupted", [in_a_block, left_open])
 def test_a_transaction_that_an_exception_cuts_short_leaves_nothing_behind(
     app: Flask, interrupted: Callable[[Any], None]

@@ -50,6 +50,7 @@ from tests.conftest import (
     is_signed_in,
     kinds,
     live_codes,
+    on_sqlite,
     save_new_code,
     scan,
     shown_code,
@@ -388,7 +389,7 @@ class Broken:
 FAILING = ["login.password", "login.code", "recovery.challenge", "recovery.prompt"]
 
 
-@pytest.mark.usefixtures("sqlite_only")
+@on_sqlite
 @pytest.mark.parametrize("how", ["locked", "read_only", "full", "no_table", "no_file"])
 @pytest.mark.parametrize("endpoint", FAILING)
 def test_a_database_that_fails_lets_nobody_in_and_uses_nothing_up(site: Site, endpoint: str, how: str) -> None:
@@ -641,7 +642,7 @@ def restore(app: Flask, copy: Path) -> None:
     shutil.copy(copy, path)
 
 
-@pytest.mark.usefixtures("sqlite_only")
+@on_sqlite
 def test_a_restored_backup_brings_back_what_it_held(site: Site, clock: Clock, tmp_path: Path) -> None:
     """G63. The documented limit: codes spent, sessions ended and passwords changed since it was made come back with it,
     so whoever restores one has to reset the people who did any of that. A six-digit code does not: its time is over."""
@@ -669,7 +670,7 @@ def test_a_restored_backup_brings_back_what_it_held(site: Site, clock: Clock, tm
     assert "Restoring a backup brings back what it holds" in (ROOT / "SECURITY.md").read_text()
 
 
-@pytest.mark.usefixtures("sqlite_only")
+@on_sqlite
 def test_a_reset_after_restoring_ends_all_that_came_back(site: Site, clock: Clock, tmp_path: Path) -> None:
     """G63, RC-17. What the operator does about it, one command a person."""
     browser = Browser(site.app)

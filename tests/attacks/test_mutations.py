@@ -612,7 +612,19 @@ def run(copy: Path, nodes: list[str]) -> tuple[int, str]:
         name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_", "FLASK_"))
     }
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *nodes],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            "--engine=sqlite",
+            *nodes,
+        ],
         cwd=copy,
         env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
