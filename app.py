@@ -23,7 +23,7 @@ import store
 from authn.passwords import Policy, TooBusy
 from authn.sealing import Keyring, Unreadable
 from blueprints import account, admin, cli, demo, enrollment, login, recovery, signin, words
-from models import CodesAreOff, Event, Kind, Paused, Setting, Superseded, User, recorded
+from models import CodesAreOff, Event, Kind, Paused, Superseded, User, recorded
 from notices import Mailer
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -177,8 +177,10 @@ def _add_headers(response: Response) -> Response:
 
 
 def _healthz() -> ResponseReturnValue:
-    """Whether the database answers. Says no more than that to strangers."""
-    Setting.recovery_codes_on()
+    """Whether the database answers and its tables are up to date. Says no more than that to strangers."""
+    missing = store.missing_migrations()
+    if missing:
+        return _database_unavailable(f"run flask db upgrade to apply {', '.join(missing)}")
     return Response("ok", mimetype="text/plain")
 
 
@@ -265,6 +267,6 @@ def _record(kind: Kind, detail: str = "") -> ResponseReturnValue | None:
     return None
 
 
-def _database_unavailable(error: Exception) -> ResponseReturnValue:
+def _database_unavailable(error: Exception | str) -> ResponseReturnValue:
     current_app.logger.error("the database is not available: %s", error)
     return _status_page(503), 503, {"Retry-After": str(RETRY_SECONDS)}

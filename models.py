@@ -42,6 +42,7 @@ recorded = Signal()  # sent with event=, the app's store as sender, once an even
 
 INVITATION_SECONDS = 72 * 3600
 _IDLE_THROTTLE_SECONDS = 30 * 86400
+_PORTION = 10_000  # rows deleted in one transaction
 _AUTHENTICATOR_SECRET, _RECOVERY_CODE = "authenticator secret", "recovery code"  # what sealed values are bound to
 
 
@@ -141,6 +142,7 @@ class Kind(StrEnum):
     RECOVERY_CODES_ENABLED = auto()
     RECOVERY_CODES_DISABLED = auto()
     KEYS_RESEALED = auto()
+    EVENTS_PRUNED = auto()
     UNREADABLE = auto()
     REQUEST_REFUSED = auto()
 
@@ -1241,6 +1243,18 @@ class Event(Table):
                     log.exception("a receiver of recorded events failed")
 
         sender.database.after_commit(tell)
+
+    @classmethod
+    def prune(cls, days: int, act: Act) -> int:
+        """Delete what happened longer ago, in portions, so that sign-ins go on meanwhile; how much it was. Uses of
+        recovery codes stay: the account page tells of them until the person has dismissed it."""
+        told = (Kind.RECOVERY_CODE_SPENT, Kind.RECOVERY_NOTICE_DISMISSED)
+        old = cls.select(cls.id).where(cls.at < act.now - days * 86400, cls.kind.not_in(told)).limit(_PORTION)
+        pruned = 0
+        while portion := cls.delete().where(cls.id.in_(old)).execute():
+            pruned += portion
+        cls.record(Kind.EVENTS_PRUNED, act, detail=f"{pruned} events")
+        return pruned
 
     def facts(self) -> dict[str, str | None]:
         """The event as a log line tells it."""

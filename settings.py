@@ -141,6 +141,7 @@ SETTINGS = {
     "PASSWORD_HASH_COST": Setting(Cost(), _hash_cost),
     "PASSWORD_HASH_SLOTS": Setting(os.cpu_count() or 1, _number(1)),
     "ADDRESS_LIMIT": Setting(100, _number(0)),
+    "EVENT_RETENTION_DAYS": Setting(400, _number(30)),
     "MAIL_URL": Setting(None, _mail_url),
     "TRUSTED_PROXIES": Setting(0, _number(0)),
     "DEMO": Setting(False, _boolean),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -40,6 +41,7 @@ class Store:
 # What a database that is not there raises, or has no tables yet, which PostgreSQL calls an error of the program.
 UNAVAILABLE = (OperationalError, InterfaceError, ProgrammingError, MaxConnectionsExceeded)
 
+_MIGRATIONS = str(Path(__file__).parent / "migrations")
 _store: ContextVar[Store | None] = ContextVar("store", default=None)
 
 
@@ -102,7 +104,12 @@ def connect_database(url: str) -> Database:
     )
 
 
-def upgrade(migrations: str) -> list[str]:
+def missing_migrations() -> list[str]:
+    """The names of the migrations that `flask db upgrade` would apply."""
+    return [each.name for each in Runner(store().database, _MIGRATIONS).status() if not each.applied]
+
+
+def upgrade() -> list[str]:
     """Apply the migrations that are missing, each once however many processes ask; their names."""
     database = store().database
     on_sqlite = isinstance(database, SqliteDatabase)
@@ -112,7 +119,7 @@ def upgrade(migrations: str) -> list[str]:
         if not on_sqlite:
             database.execute_sql("SET LOCAL lock_timeout = 0")  # type: ignore[no-untyped-call]
             database.execute_sql("SELECT pg_advisory_xact_lock(hashtext('sparekey migrations'))")  # type: ignore[no-untyped-call]
-        return list(Runner(database, migrations).up())
+        return list(Runner(database, _MIGRATIONS).up())
 
 
 def _write_ahead(database: Database) -> None:

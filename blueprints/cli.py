@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from json import dumps
-from pathlib import Path
 from typing import Any
 
 import click
@@ -35,7 +34,7 @@ codes = Commands("recovery-codes", help="The switch for recovery codes.")
 
 @db.command("upgrade", help="Bring the tables up to date. Safe to run again, and from several machines at once.")
 def upgrade_command() -> None:
-    applied = upgrade(str(Path(current_app.root_path) / "migrations"))
+    applied = upgrade()
     click.echo(f"Applied {', '.join(applied)}." if applied else "The database is up to date.")
 
 
@@ -157,6 +156,12 @@ def events(context: click.Context, as_json: bool, limit: int) -> None:
     if context.invoked_subcommand is None:
         for event in Event.page(size=limit):
             click.echo(dumps(event.facts()) if as_json else words.line(event))
+
+
+@events.command("prune", help="Delete what happened longer than EVENT_RETENTION_DAYS ago.")
+def prune_events() -> None:
+    pruned = Event.prune(current_app.config["EVENT_RETENTION_DAYS"], signin.act_of_command_line())
+    click.echo(f"Removed {pruned} events.")
 
 
 @keys.command("reseal", help="Seal with the newest SECRET_KEY what an earlier one sealed.")

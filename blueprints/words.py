@@ -75,6 +75,7 @@ SENTENCES = {
     Kind.RECOVERY_CODE_WHILE_OFF: "Recovery code refused: codes are off",
     Kind.RECOVERY_CODES_ENABLED: "Recovery codes turned on",
     Kind.RECOVERY_CODES_DISABLED: "Recovery codes turned off",
+    Kind.EVENTS_PRUNED: "Old events removed",
     Kind.KEYS_RESEALED: "Sealed values moved to the newest key",
     Kind.UNREADABLE: "A sealed value could not be opened",
     Kind.REQUEST_REFUSED: "A form from elsewhere refused",

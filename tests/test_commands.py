@@ -246,6 +246,50 @@ def test_the_switch_cannot_be_thrown_where_the_configuration_decides(make_app: M
     assert [row["value"] for row in rows(app, Setting)] == ["on" if command == "enable" else "off"]
 
 
+# The record -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("portion", [1, 10_000], ids=["in portions", "at once"])
+def test_what_happened_longer_ago_than_is_kept_is_removed(
+    make_app: Make, make_person: Callable[..., Person], clock: Clock, monkeypatch: pytest.MonkeyPatch, portion: int
+) -> None:
+    monkeypatch.setattr("models._PORTION", portion)
+    app = make_app(RECOVERY_CODES_ENABLED=True, EVENT_RETENTION_DAYS=30)
+    omar = make_person("omar@example.com", on=app)
+    sign_in(Browser(app), omar)
+    old = rows(app, Event)
+    clock.pass_by(1)
+    sign_in(Browser(app), omar)
+    new = rows(app, Event)[len(old) :]
+    assert min(len(old), len(new)) > 1
+
+    clock.now = old[0]["at"] + 30 * 86400
+    assert said(run(app, "events", "prune")) == "Removed 0 events."
+    clock.now = old[-1]["at"] + 30 * 86400 + 1
+    assert said(run(app, "events", "prune")) == f"Removed {len(old)} events."
+    left = rows(app, Event)
+    assert left[: len(new)] == new
+    assert [event["detail"] for event in left[len(new) :]] == ["0 events", f"{len(old)} events"]
+
+
+def test_the_use_of_a_recovery_code_is_told_until_dismissed_however_long_ago(
+    make_app: Make, make_person: Callable[..., Person], clock: Clock
+) -> None:
+    app = make_app(RECOVERY_CODES_ENABLED=True)
+    omar, browser = make_person("omar@example.com", on=app), Browser(app)
+    page = save_new_code(browser, use_recovery_code(browser, omar), omar)
+    browser.submit(page, still_have="yes")
+    clock.pass_by(401 * 86400)
+    assert said(run(app, "events", "prune")) != "Removed 0 events."
+    page = sign_in(browser := Browser(app), omar)
+    assert "Your recovery code was used" in page.notice
+
+    browser.press(page, "It was me")
+    clock.pass_by(401 * 86400)
+    said(run(app, "events", "prune"))
+    assert "Your recovery code was used" not in sign_in(Browser(app), omar).notice
+
+
 # The demo -------------------------------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,7 @@ TEXTS: dict[str, tuple[str, list[str]]] = {
     "PASSWORD_HASH_SLOTS": ("1", ["0", "-1", "many"]),
     "MAIL_URL": ("smtps://mail.example.com", ["mail.example.com", "http://mail.example.com", "smtp://", "smtp://a b"]),
     "ADDRESS_LIMIT": ("0", ["-1", "none", "1.5"]),
+    "EVENT_RETENTION_DAYS": ("30", ["29", "0", "-1", "a year"]),
     "TRUSTED_PROXIES": ("1", ["-1", "all", "127.0.0.1"]),
     "DEMO": ("on", ["maybe", "2", "demo"]),
 }
@@ -76,6 +77,7 @@ VALUES: dict[str, tuple[Any, list[Any]]] = {
     "PASSWORD_HASH_SLOTS": (1, [0, False]),
     "MAIL_URL": ("smtp://127.0.0.1:25?from=site@example.com", [25, b"smtp://mail.example.com"]),
     "ADDRESS_LIMIT": (0, [-1, False]),
+    "EVENT_RETENTION_DAYS": (30, [29, False]),
     "TRUSTED_PROXIES": (1, [-1, True]),
     "DEMO": (True, [2, []]),
     "CLOCK": (lambda: 0.0, [0, "time.time", 1.5]),
@@ -196,6 +198,7 @@ def test_the_defaults_are_those_of_the_documents(tmp_path: Path) -> None:
         "PASSWORD_HASH_SLOTS": os.cpu_count(),
         "MAIL_URL": None,
         "ADDRESS_LIMIT": 100,
+        "EVENT_RETENTION_DAYS": 400,
         "TRUSTED_PROXIES": 0,
         "DEMO": False,
         "CLOCK": time.time,

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from peewee import IntegrityError
+from playhouse.migrations import Runner
 
 from models import TABLES, Act, Event, RecoveryCode, User
 from tests.conftest import KEY, PASSWORD, Clock, Person, count, enroll, on_sqlite, sign_in
@@ -215,6 +216,22 @@ def test_a_database_that_is_not_upgraded_is_answered_for_with_503_and_serves_onc
         User.add(maya.email, PASSWORD, ACT)
     assert browser.open("/healthz").text == "ok"
     assert enroll(browser, maya).h1 == "Security"
+
+
+def test_the_health_check_fails_while_a_migration_is_missing(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    browser = Browser(app)
+    database = app.extensions["store"].database
+    with app.app_context():
+        ((name,),) = database.execute_sql("SELECT name FROM schema_migration")
+        database.execute_sql("DELETE FROM schema_migration")
+    page = browser.open("/healthz")
+    assert (page.status, page.headers["Retry-After"]) == (503, "30")
+    assert name in caplog.text
+    assert name not in page.text
+
+    with app.app_context():
+        Runner(database, str(ROOT / "migrations")).fake()
+    assert (browser.open("/healthz").status, browser.open("/healthz").text) == (200, "ok")
 
 
 def test_somebody_signed_in_is_told_that_the_database_is_gone_and_goes_on_when_it_is_back(

@@ -65,7 +65,7 @@ class Site:
 
     def switch(self, on: bool) -> None:
         with self.app.app_context():
-            Setting.switch_recovery_codes(on, Act(1, by="a test"))
+            Setting.switch_recovery_codes(on, Act(int(self.app.config["CLOCK"]()), by="a test"))
 
     def rows(self, table: type) -> list[dict[str, Any]]:
         """In the order in which they were added."""

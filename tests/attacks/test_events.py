@@ -337,6 +337,11 @@ def a_person_added(scene: Scene) -> None:
     assert result.exit_code == 0
 
 
+@case(Kind.EVENTS_PRUNED)
+def old_events_removed(scene: Scene) -> None:
+    scene.command("events", "prune")
+
+
 @case(Kind.KEYS_RESEALED)
 def keys_resealed(scene: Scene) -> None:
     scene.command("keys", "reseal")
