@@ -54,7 +54,7 @@ def test_a_changed_password_signs_in_and_the_old_one_does_not(browser: Browser, 
 )
 def test_a_refused_change_says_why_and_changes_nothing(
     app: Flask, browser: Browser, omar: Person, current: str, new: str, error: str
-) -> None:
+) -> None:  # PW-17
     sign_in(browser, omar)
     before = rows(app, User)
     page = change_password(browser, current, new)
@@ -89,7 +89,7 @@ def test_changing_the_password_asks_again_after_ten_minutes(browser: Browser, om
     assert browser.submit(page, **values).path == "/account"
 
 
-def test_passwords_never_run_out(browser: Browser, omar: Person, clock) -> None:
+def test_passwords_never_run_out(browser: Browser, omar: Person, clock) -> None:  # PW-9
     clock.pass_by(5 * 365 * 86400)
     assert sign_in(browser, omar).h1 == "Security"
 
@@ -148,7 +148,7 @@ def test_nobody_ends_another_persons_session(app: Flask, omar: Person, ines: Per
 # Activity -------------------------------------------------------------------------------------------------------------
 
 
-def test_recent_activity_is_told_in_sentences_and_pages(browser: Browser, omar: Person, clock) -> None:
+def test_recent_activity_is_told_in_sentences_and_pages(browser: Browser, omar: Person, clock) -> None:  # TH-15
     give_password(browser, omar)
     for _ in range(4):
         browser.submit("/login/code", code=omar.wrong_code())
@@ -200,7 +200,7 @@ def link(app: Flask, *command: str) -> str:
     return url.removeprefix("http://localhost:5000")
 
 
-def test_a_link_lets_a_new_person_choose_a_password_once(app: Flask, browser: Browser, clock) -> None:
+def test_a_link_lets_a_new_person_choose_a_password_once(app: Flask, browser: Browser, clock) -> None:  # PW-19
     path = link(app, "invite", "noor@example.com")
     noor = Person("noor@example.com", clock, password=NEW)
     assert give_password(browser, noor).status == 422

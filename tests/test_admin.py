@@ -156,7 +156,7 @@ def test_letting_somebody_try_again(app: Flask, admin: Browser, omar: Person) ->
 
 def test_deactivating_ends_sessions_at_once_and_activating_lets_in_again(
     app: Flask, admin: Browser, omar: Person, clock
-) -> None:
+) -> None:  # AD-3
     full, half = Browser(app), Browser(app)
     sign_in(full, omar)
     give_password(half, omar)

@@ -49,7 +49,9 @@ def set_cookies(page: Page) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("site", "prefix", "secure"), [("http://localhost", "", set()), ("https://app.test", "__Host-", {"Secure"})]
 )
-def test_cookies_are_for_this_site_alone_and_end_with_the_browser(make_app, make_person, site, prefix, secure) -> None:
+def test_cookies_are_for_this_site_alone_and_end_with_the_browser(
+    make_app, make_person, site, prefix, secure
+) -> None:  # SE-9
     app = make_app("cookies", SITE_URL=site, RECOVERY_CODES_ENABLED=True)
     omar, browser = make_person("omar@example.com", on=app), Browser(app, base_url=site)
     plain = secure | {"HttpOnly", "Path=/", "SameSite=Lax"}

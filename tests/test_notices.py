@@ -52,7 +52,9 @@ def app(make_app, port: int) -> Flask:
     return make_app(RECOVERY_CODES_ENABLED=True, MAIL_URL=f"smtp://127.0.0.1:{port}?from=site@example.com")
 
 
-def test_a_used_recovery_code_is_told_to_the_person_with_what_to_do(inbox: Inbox, app: Flask, omar: Person) -> None:
+def test_a_used_recovery_code_is_told_to_the_person_with_what_to_do(
+    inbox: Inbox, app: Flask, omar: Person
+) -> None:  # RC-6
     browser = Browser(app)
     save_new_code(browser, use_recovery_code(browser, omar), omar)
     used, saved = inbox.next(), inbox.next()
@@ -67,7 +69,7 @@ def test_a_used_recovery_code_is_told_to_the_person_with_what_to_do(inbox: Inbox
 
 def test_enrollment_password_and_reset_are_told_and_nothing_else_is(
     inbox: Inbox, app: Flask, maya: Person, clock
-) -> None:
+) -> None:  # TO-15
     browser = Browser(app)
     enroll(browser, maya)
     browser.submit("/account/password", current_password=PASSWORD, new_password=NEW)

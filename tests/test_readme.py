@@ -1,4 +1,4 @@
-"""The README tells the truth: its example runs, and its tables name every command there is."""
+"""The README tells the truth: its example runs, and its tables name every setting and command there is."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,9 @@ from pathlib import Path
 import click
 import pytest
 from flask import Flask
+
+from authn.passwords import Cost
+from settings import SETTINGS
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -27,7 +30,27 @@ def commands(group: click.Group, *path: str) -> list[str]:
     return found
 
 
-def test_the_readme_names_every_command(app: Flask) -> None:
+def test_the_readme_has_every_setting_with_its_default() -> None:  # AD-7
+    table = README[README.index("## Settings") : README.index("## Commands")]
+    told = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", table, re.MULTILINE))
+    assert told.keys() == SETTINGS.keys()
+    words = {
+        "RECOVERY_CODES_ENABLED": "unset",
+        "DATABASE_URL": "SQLite in the instance folder",
+        "SECRET_KEY": "made on first start, in the instance folder",
+        "SECRET_KEY_FALLBACKS": "none",
+        "PASSWORD_HASH_COST": "`m={0.memory_kib},t={0.rounds},p={0.parallelism}`".format(Cost()),
+        "PASSWORD_HASH_SLOTS": "the number of cores",
+        "MAIL_URL": "off",
+        "DEMO": "off",
+        "CLOCK": "`time.time`",
+    }
+    for key, setting in SETTINGS.items():
+        default = setting.default if isinstance(setting.default, int) else f"`{setting.default}`"
+        assert told[key] == words.get(key, str(default)), key
+
+
+def test_the_readme_names_every_command(app: Flask) -> None:  # AD-7
     table = README[README.index("## Commands") : README.index("## For real")]
     said = set()
     for cell in re.findall(r"^\| `(.*?)` \|", table.replace("\\|", "/"), re.MULTILINE):

@@ -43,7 +43,7 @@ def test_saving_the_replacement_spends_it(app: Flask, browser: Browser, omar: Pe
     assert kinds(app).count(Kind.RECOVERY_CODE_SPENT) == 1
 
 
-def test_a_recovery_code_works_once_and_is_replaced(app: Flask, browser: Browser, omar: Person) -> None:
+def test_a_recovery_code_works_once_and_is_replaced(app: Flask, browser: Browser, omar: Person) -> None:  # RC-5
     used = omar.recovery_code
     recover(browser, omar)
     assert is_signed_in(browser)

@@ -183,7 +183,9 @@ def test_the_password_step_lasts_ten_minutes(browser: Browser, omar: Person, clo
     assert sign_in(browser, omar).h1 == "Security"
 
 
-def test_a_session_ends_after_an_idle_hour_and_after_a_day(browser: Browser, omar: Person, clock) -> None:
+def test_a_session_ends_after_an_idle_hour_and_after_a_day(
+    browser: Browser, omar: Person, clock
+) -> None:  # SE-6; SE-7 is an option not taken
     sign_in(browser, omar)
     clock.pass_by(3599)
     assert is_signed_in(browser)
@@ -231,7 +233,7 @@ def test_signing_in_as_someone_else_ends_the_unfinished_sign_in(
 @pytest.mark.parametrize("path", ["/mfa/setup", "/account/recovery-code", "/mfa/recovery-code"])
 def test_changes_to_how_one_signs_in_ask_again_after_ten_minutes(
     browser: Browser, omar: Person, clock, path: str
-) -> None:
+) -> None:  # RA-1, RC-13
     sign_in(browser, omar)
     assert browser.get(path).h1 != "Confirm it's you"
     clock.pass_by(600)
@@ -282,7 +284,9 @@ def test_five_wrong_passwords_bring_a_pause_for_known_and_unknown_addresses_alik
     assert sign_in(browser, omar).h1 == "Security"
 
 
-def test_five_wrong_codes_bring_a_pause_that_a_new_password_step_does_not_lift(app: Flask, omar: Person, clock) -> None:
+def test_five_wrong_codes_bring_a_pause_that_a_new_password_step_does_not_lift(
+    app: Flask, omar: Person, clock
+) -> None:  # TO-9
     for _ in range(5):
         browser = Browser(app)
         give_password(browser, omar)

@@ -9,6 +9,8 @@ import pytest
 from flask import Flask
 from werkzeug.exceptions import MethodNotAllowed
 
+from blueprints import forms
+from models import TABLES
 from tests.conftest import Person, give_password, save_new_code, sign_in
 from tests.pages import Browser, Page
 
@@ -94,6 +96,14 @@ def test_only_the_models_write() -> None:
         return any(isinstance(func, ast.Attribute) and func.attr in verbs for func in calls)
 
     assert [module for module in MODULES if writes(module)] == ["models.py", "store.py"]  # store.py: for migrations
+
+
+def test_nobody_is_asked_for_hints_or_answers_to_questions() -> None:  # PW-10
+    columns = {column.name for table in TABLES for column in table._meta.sorted_fields}
+    fields = {name for form in vars(forms).values() if isinstance(form, type) for name in vars(form)}
+    assert {"password_hash"} <= columns
+    assert {"password", "new_password"} <= fields
+    assert not re.findall("hint|question|maiden", " ".join(columns | fields))
 
 
 @pytest.mark.parametrize("module", [*MODULES, *found("migrations/*.py")])

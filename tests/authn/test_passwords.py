@@ -68,7 +68,7 @@ def test_any_characters_make_a_password(password: str) -> None:  # PW-3, PW-5
     assert verifies(password, password)
 
 
-def test_a_hash_is_argon2id_at_the_cost_given_with_a_salt_of_its_own() -> None:  # PW-12
+def test_a_hash_is_argon2id_at_the_cost_given_with_a_salt_of_its_own() -> None:  # PW-12; PW-15 is an option not taken
     hasher = Hasher(Cost(memory_kib=64, rounds=2, parallelism=3))
     hashes = {hasher.hash(GOOD) for _ in range(50)}
     assert len(hashes) == 50

@@ -35,7 +35,9 @@ def test_codes_are_those_of_rfc_6238(now: int, code: str) -> None:
 
 
 @pytest.mark.parametrize("second", [0, 1, 15, 28, 29])
-def test_a_code_fits_from_one_step_back_to_one_ahead_and_tells_its_step(second: int) -> None:  # TO-7
+def test_a_code_fits_from_one_step_back_to_one_ahead_and_tells_its_step(
+    second: int,
+) -> None:  # TO-7; TO-10 is an option not taken
     now = STEP * 30 + second
     steps = {
         offset: totp.matching_step(SECRET, totp.code_at(SECRET, now + 30 * offset), now) for offset in range(-4, 5)
@@ -43,7 +45,7 @@ def test_a_code_fits_from_one_step_back_to_one_ahead_and_tells_its_step(second: 
     assert {offset: step for offset, step in steps.items() if step is not None} == {-1: STEP - 1, 0: STEP, 1: STEP + 1}
 
 
-def test_a_code_fits_nobody_elses_secret() -> None:
+def test_a_code_fits_nobody_elses_secret() -> None:  # TO-17: passlib compares
     code = totp.code_at(SECRET, STEP * 30)
     assert totp.matching_step(SECRET[::-1], code, STEP * 30) is None
     assert totp.matching_step(SECRET, code, STEP * 30) == STEP
