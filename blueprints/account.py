@@ -35,8 +35,8 @@ def overview() -> ResponseReturnValue:
 
 @bp.get("/account/activity")
 def activity() -> ResponseReturnValue:
-    events = Event.page(signin.here().user, before=id_in_query("before"), size=_PAGE)
-    return page("account/activity.html", events=events, more=len(events) == _PAGE)
+    events = Event.page(signin.here().user, before=id_in_query("before"), size=_PAGE + 1)
+    return page("account/activity.html", events=events[:_PAGE], more=len(events) > _PAGE)
 
 
 @bp.post("/account/recovery-notice/dismiss")

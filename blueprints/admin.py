@@ -89,8 +89,8 @@ def switch_recovery_codes() -> ResponseReturnValue:
 def audit() -> ResponseReturnValue:
     about = id_in_query("person")
     person = _person(about) if about is not None else None
-    events = Event.page(person, before=id_in_query("before"), size=_PAGE)
-    return page("admin/audit.html", events=events, person=person, more=len(events) == _PAGE)
+    events = Event.page(person, before=id_in_query("before"), size=_PAGE + 1)
+    return page("admin/audit.html", events=events[:_PAGE], person=person, more=len(events) > _PAGE)
 
 
 def _settings_page(status: int = 200) -> ResponseReturnValue:
