@@ -51,7 +51,14 @@ def prompt() -> ResponseReturnValue:
                 return _nothing_to_save(form)
             reject(form.saved, "A newer code has been made since. Save the one you see now, then tick the box.")
     form.saved.data, form.shown.data = False, pending.digest
-    return page("recovery/prompt.html", form, pending=pending, recovering=sign_in.is_recovering, **_slip(pending))
+    return page(
+        "recovery/prompt.html",
+        form,
+        pending=pending,
+        recovering=sign_in.is_recovering,
+        replaces_one=sign_in.user.has_saved_code(),
+        **_slip(pending),
+    )
 
 
 @bp.get("/mfa/recovery-code.txt")

@@ -7,28 +7,32 @@ from flask import current_app, g, request
 
 from models import Event, Factor, Kind
 
-NOTICES = {
+# What a redirect brings along: what somebody has done, and what has happened to them.
+DONE = {
     "signed-out": "You're signed out.",
-    "away": "You were signed out because you'd been away a while.",
-    "too-slow": "That took too long, so we've started again. Sign in to continue.",
-    "needed": "Sign in to see that page.",
-    "unreadable": "Something we keep sealed for you couldn't be opened, so we've started again. Sign in to continue.",
-    "codes-off": "Recovery codes were turned off, so this sign-in has ended. Your recovery code wasn't used up.",
     "app-ready": "Your authenticator app is set up. You'll type a six-digit code next time you sign in.",
     "password-changed": "Your password is changed. You're signed out everywhere else.",
     "welcome": "Your password is set. Sign in with it.",
     "others-out": "You're signed out everywhere else.",
-    "nowhere-else": "You weren't signed in anywhere else.",
     "unlock": "They can try again now.",
     "activate": "They can sign in.",
     "deactivate": "They're signed out everywhere and can't sign in.",
     "promote": "They can open the admin pages now.",
     "demote": "They can't open the admin pages any more.",
-    "last-admin": "That's the last admin. Make another one first.",
     "code-saved": "Your new recovery code is saved. Older ones have stopped working.",
+}
+HAPPENED = {
+    "away": "You were signed out because you'd been away a while.",
+    "too-slow": "That took too long, so we've started again. Sign in to continue.",
+    "needed": "Sign in to see that page.",
+    "unreadable": "Something we keep sealed for you couldn't be opened, so we've started again. Sign in to continue.",
+    "codes-off": "Recovery codes were turned off, so this sign-in has ended. Your recovery code wasn't used up.",
+    "nowhere-else": "You weren't signed in anywhere else.",
+    "last-admin": "That's the last admin. Make another one first.",
     "other-code": "Another code was saved meanwhile in another browser. The one you just had doesn't work.",
     "already-saved": "You've already saved this code. To get a different one, make a new code on this page.",
 }
+NOTICES = DONE | HAPPENED
 
 
 # The title and the advice of the pages for what cannot be served.
@@ -84,12 +88,13 @@ SENTENCES = {
 
 def for_templates() -> dict[str, Any]:
     """What every page may show: the site's own words and the notice that a redirect brought along."""
-    config = current_app.config
+    config, name = current_app.config, request.args.get("notice") or g.get("ended", "")
     return {
         "site": config["SITE_NAME"],
         "contact": config["SUPPORT_CONTACT"],
         "demo": config["DEMO"],
-        "notice": NOTICES.get(request.args.get("notice") or g.get("ended", "")),
+        "notice": NOTICES.get(name),
+        "done": name in DONE,
         "sentence": sentence,
         "browser_name": browser_name,
     }

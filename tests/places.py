@@ -436,7 +436,7 @@ def prompt_after_a_recovery_code(world: World) -> Visit:
     return Visit(browser, "/mfa/recovery-code")
 
 
-@place(200, SAVE)
+@place(200, "Save your new recovery code")
 def prompt_asked_for(world: World) -> Visit:
     browser = world.browser()
     sign_in(browser, world.omar())
@@ -510,6 +510,14 @@ def account_without_a_code(world: World) -> Visit:
 @place(200, "Security")
 def account_after_a_recovery_code_while_waiting_for_a_phone(world: World) -> Visit:
     return Visit(lost_device(world).browser, "/mfa/lost-device", {"still_have": "later"})
+
+
+@place(200, "Security")
+def account_while_waiting_for_a_phone_when_codes_were_turned_off(world: World) -> Visit:
+    visit = account_after_a_recovery_code_while_waiting_for_a_phone(world)
+    visit.page()
+    world.turn_codes(False)
+    return Visit(visit.browser, "/account")
 
 
 @place(200, "Security")

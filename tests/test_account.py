@@ -182,7 +182,7 @@ def test_the_use_of_a_recovery_code_is_told_until_it_is_dismissed(
     browser.submit(page, still_have="yes")
     browser.press(browser.get("/account"), "Sign out")
     page = sign_in(browser, omar)
-    assert "Your recovery code was used 30 November 2026, 01:00 UTC from 203.0.113.7." in page.notice
+    assert "Your recovery code was used on 30 November 2026, 01:00 UTC from 203.0.113.7." in page.notice
     assert "change your password and sign out everywhere else" in page.notice
     page = browser.press(page, "It was me")
     assert "was used" not in page.notice

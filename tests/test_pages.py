@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 import pytest
 from flask import Flask
 
-from blueprints.words import NOTICES, STATUS_PAGES
+from blueprints.words import DONE, NOTICES, STATUS_PAGES
 from tests.conftest import Clock, Person
 from tests.pages import Browser, Page, read_page, words
 from tests.places import PLACES, World
@@ -491,6 +491,12 @@ def test_every_page_says_the_sites_own_name_and_whom_to_ask(arrive: Arrive, name
         ("challenge while codes are off", f"Can't use your app? Ask {CONTACT} to reset your authenticator."),
         ("setup while codes are off", f"If you lose your phone, ask {CONTACT} to reset this for you."),
         ("setup", "Next: a recovery code, in case you lose your phone."),
+        ("account after a recovery code while waiting for a phone", "until then only your recovery code gets you in."),
+        (
+            "account while waiting for a phone when codes were turned off",
+            f"until then, ask {CONTACT} to let you in.",
+        ),
+        ("prompt asked for", "The code you have keeps working until you've saved this one."),
         ("prompt without the tick", f"losing your phone means waiting for {CONTACT} to let you in."),
         ("sign in stopped", f"sign-in is stopped until {CONTACT} allows it again."),
     ],
@@ -509,7 +515,8 @@ def test_every_notice_is_shown_once_and_read_out(make_app: Callable[..., Flask],
     browser = Browser(make_app())
     page = browser.get(f"/login?notice={notice}")
     assert page.notice == NOTICES[notice]
-    assert [div.get("role") for div in page.all("div") if "note" in div.get("class", "")] == ["status"]
+    notes = [(div.get("class"), div.get("role")) for div in page.all("div") if "note" in div.get("class", "")]
+    assert notes == [("note ok" if notice in DONE else "note", "status")]
     assert browser.submit(page, email="", password="").notice == ""
     assert browser.get("/login?notice=<b>").notice == ""
 
