@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -78,13 +79,11 @@ def code_for(page: Page, demo: str, setup_key: str) -> str:
     return shown
 
 
-def fresh_code(page: Page, demo: str, setup_key: str, used: str) -> str:
-    """The first code after one that was used."""
-    deadline = time.monotonic() + 40
-    while (code := code_for(page, demo, setup_key)) == used:
-        assert time.monotonic() < deadline
-        time.sleep(1)
-    return code
+def next_code(setup_key: str, used: str) -> str:
+    """The code that follows one that was used: a phone whose clock is half a minute fast shows it already."""
+    app, now = pyotp.TOTP(setup_key.replace(" ", "")), time.time()
+    (used_at,) = (at for at in (now, now - 30) if app.at(int(at)) == used.replace(" ", ""))
+    return app.at(int(used_at + 30))
 
 
 def press(page: Page, name: str) -> None:
@@ -139,7 +138,7 @@ def test_maya_enrolls_signs_in_loses_her_phone_and_comes_back(demo: str, chromiu
     page.get_by_role("button", name="Sign out", exact=True).click()
 
     give_password(page, demo)
-    page.get_by_label("Six-digit code").fill(fresh_code(page, demo, key, used))
+    page.get_by_label("Six-digit code").fill(next_code(key, used))
     press(page, "Sign in")
     assert heading(page) == "Security"
     page.get_by_role("button", name="Sign out", exact=True).click()

@@ -24,13 +24,16 @@ from playwright.sync_api import ConsoleMessage, Error, Page, Route, expect, sync
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from models import TotpAuthenticator
-from tests.conftest import Clock, Person, count
+from tests.conftest import Clock, Person, count, on_sqlite
 from tests.places import LONG, PLACES, World
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="no Chromium here: install Debian's package chromium"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        CHROMIUM is None and not os.environ.get("CI"), reason="no Chromium here: install Debian's package chromium"
+    ),
+    on_sqlite,  # what a browser shows of a page is the same on both
+]
 with_and_without_javascript = pytest.mark.parametrize(
     "javascript", [True, False], ids=["with JavaScript", "without JavaScript"]
 )
@@ -80,9 +83,18 @@ class Screen:
     sent: list[str] = field(default_factory=list)  # the path of each POST
 
     def watch(self) -> None:
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", self._hear)
-        self.page.on("request", self._see)
+        for event, notice in self._notices():
+            self.page.on(event, notice)  # type: ignore[call-overload]
+
+    def look_away(self) -> None:
+        for event, notice in self._notices():
+            self.page.remove_listener(event, notice)
+
+    def _notices(self) -> list[tuple[str, Callable[[Any], None]]]:
+        return [("pageerror", self._fail), ("console", self._hear), ("request", self._see)]
+
+    def _fail(self, error: Error) -> None:
+        self.complaints.append(str(error))
 
     def _hear(self, message: ConsoleMessage) -> None:
         is_status = re.match("Failed to load resource: the server responded with a status of [45]", message.text)
@@ -134,25 +146,31 @@ class Screen:
 def at_place(
     chromium: Chromium, make_app: Callable[..., Flask], clock: Clock, make_person: Callable[..., Person]
 ) -> Iterator[Callable[..., Screen]]:
-    """Bring a new browser to a place. Whatever follows, the browser has nothing to complain about and asks nobody
-    else for anything."""
+    """Bring a browser to a place: a new one, or one that is there already. Whatever follows, it has nothing to complain
+    about and asks nobody else for anything."""
     screens = []
     with ExitStack() as stack:
 
+        def new_page(**options: Any) -> Page:
+            context = chromium.new_context(**{"reduced_motion": "reduce", **options})
+            stack.callback(context.close)
+            context.set_default_timeout(5000)
+            return context.new_page()
+
         def go(name: str, before: Callable[[Page], Any] = lambda page: None, **options: Any) -> Screen:
+            page = options.pop("page", None) or new_page(**options)
             place = PLACES[name]
             app = make_app("place", **place.settings)
             world = World(app, clock, make_person)
             visit = place.go(world)
             address = stack.enter_context(served(app))
-            context = chromium.new_context(**{"reduced_motion": "reduce", **options})
-            stack.callback(context.close)
-            context.set_default_timeout(5000)
+            page.context.clear_cookies()
             for cookie in ("session", "known-browser"):
                 if value := visit.browser.cookie(cookie):
-                    context.add_cookies([{"name": cookie, "value": value, "url": address}])
-            screens.append(screen := Screen(context.new_page(), address, world))
+                    page.context.add_cookies([{"name": cookie, "value": value, "url": address}])
+            screens.append(screen := Screen(page, address, world))
             screen.watch()
+            stack.callback(screen.look_away)
             before(screen.page)
             screen.open(visit.path)
             if visit.typed is not None:
@@ -198,9 +216,16 @@ def scrolls_sideways(page: Page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
 
 
+@pytest.fixture(scope="module")
+def one_page(chromium: Chromium) -> Iterator[Page]:
+    """For looking at one page after another: a new one would have to warm up to axe-core each time."""
+    with chromium.new_context(reduced_motion="reduce") as context:
+        yield context.new_page()
+
+
 @pytest.mark.parametrize("name", PLACES)
-def test_everybody_can_read_and_use_every_page(at_place: Callable[..., Screen], name: str) -> None:
-    page = at_place(name).page
+def test_everybody_can_read_and_use_every_page(at_place: Callable[..., Screen], one_page: Page, name: str) -> None:
+    page = at_place(name, page=one_page).page
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
     page.evaluate(AXE_SCRIPT)
     wrong, runs = [], 0
