@@ -19,7 +19,7 @@ run seed: export FLASK_DEMO = 1
 run seed: export FLASK_SITE_URL = http://127.0.0.1:$(PORT)
 run seed: export FLASK_DATABASE_URL = sqlite:///$(INSTANCE)/demo.db
 run: install seed
-	@exec $(BIN)/gunicorn --workers 2 --threads 4 --bind 127.0.0.1:$(PORT) --log-level warning --no-control-socket --forwarder-headers "" 'app:create_app()'
+	@exec $(BIN)/gunicorn --bind 127.0.0.1:$(PORT)
 
 # The demo's people as new, recovery codes on.
 seed: install

@@ -1,0 +1,8 @@
+"""How gunicorn serves the app. Options on its command line win over these."""
+
+wsgi_app = "app:create_app()"
+workers = 2
+threads = 4
+loglevel = "warning"
+forwarder_headers = ""  # a SCRIPT_NAME that the browser sends would otherwise move every link
+control_socket_disable = True  # nobody speaks to it
