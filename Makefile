@@ -4,7 +4,7 @@ PORT ?= 5000
 INSTANCE ?= $(CURDIR)/instance
 BIN := .venv/bin
 
-.PHONY: install run seed test lint lock
+.PHONY: install run seed test lint pictures lock
 
 install: .venv/ready
 
@@ -35,6 +35,10 @@ lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+# The README's, from the demo itself; needs Chromium.
+pictures: install
+	@$(BIN)/python -m docs.pictures
 
 # Only when pyproject.toml's dependencies change; needs uv.
 lock:

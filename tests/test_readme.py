@@ -10,7 +10,8 @@ from flask import Flask
 from authn.passwords import Cost
 from settings import SETTINGS
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_of_the_readme_runs_and_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,6 +60,14 @@ def test_the_readme_names_every_command(app: Flask) -> None:  # AD-7
             said |= {f"{group} {name}" for name in rest.split(" ")[0].split("/") if not name.startswith("[")} or {group}
     for command in commands(app.cli):
         assert command in said, command
+
+
+def test_the_pictures_of_the_readme_are_there_small_and_described() -> None:
+    folder = ROOT / "docs" / "pictures"
+    named = re.findall(r'(?:src|srcset)="docs/pictures/(.*?)"', README)
+    assert sorted(named) == sorted(path.name for path in folder.iterdir())
+    assert {path.name for path in folder.iterdir() if path.stat().st_size > 40_000} == set()
+    assert [image for image in re.findall(r"<img .*?>", README) if not re.search(r'alt="\w[^"]+"', image)] == []
 
 
 def test_the_readme_is_short() -> None:

@@ -1,9 +1,7 @@
 """Every page and state in a real browser, in light and dark, at three widths: no accessibility violation, no sideways
 scroll, no complaint of the browser, no request to anywhere else."""
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,20 +18,15 @@ from axe_playwright_python.base import AXE_SCRIPT
 from flask import Flask
 from PIL import Image
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import ConsoleMessage, Error, Page, Route, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, Error, Page, Route, expect
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from models import TotpAuthenticator
+from tests.chromium import launched, needs_chromium
 from tests.conftest import Clock, Person, count, on_sqlite
 from tests.places import LONG, PLACES, World
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.skipif(
-        CHROMIUM is None and not os.environ.get("CI"), reason="no Chromium here: install Debian's package chromium"
-    ),
-    on_sqlite,  # what a browser shows of a page is the same on both
-]
+pytestmark = [needs_chromium, on_sqlite]  # what a browser shows of a page is the same on both databases
 with_and_without_javascript = pytest.mark.parametrize(
     "javascript", [True, False], ids=["with JavaScript", "without JavaScript"]
 )
@@ -62,14 +55,8 @@ def served(app: Flask) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update"],
-            ignore_default_args=["--disable-back-forward-cache"],  # Back does what it does for people
-        )
+    with launched(ignore_default_args=["--disable-back-forward-cache"]) as browser:  # Back does what it does for people
         yield browser
-        browser.close()
 
 
 @dataclass
