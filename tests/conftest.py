@@ -70,6 +70,20 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"databases: {', '.join(_engines(config))}{missing}"
 
 
+AXE = "axe-core"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What axe-core found, when it was asked: of each page how often, and how much."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    found = [value for report in reports for name, value in report.user_properties if name == AXE]
+    if found:
+        runs, violations = (sum(column) for column in zip(*found, strict=True))
+        terminalreporter.write_line(
+            f"{runs} runs of axe-core on {len(found)} pages and states: {violations} violations"
+        )
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = any(mark.args[0] == "engine" for mark in metafunc.definition.iter_markers("parametrize"))
     if "engine" in metafunc.fixturenames and not chosen:

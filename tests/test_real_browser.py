@@ -23,7 +23,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from models import TotpAuthenticator
 from tests.chromium import launched, needs_chromium
-from tests.conftest import Clock, Person, count, on_sqlite
+from tests.conftest import AXE, Clock, Person, count, on_sqlite
 from tests.places import LONG, PLACES, World
 
 pytestmark = [needs_chromium, on_sqlite]  # what a browser shows of a page is the same on both databases
@@ -199,6 +199,15 @@ def violations(page: Page) -> list[str]:
     return [f"{rule['id']} at {node['target']}" for rule in found["violations"] for node in rule["nodes"]]
 
 
+# A link in a sentence has the height of its line; everything else that is pressed leaves room for a thumb.
+HARD_TO_PRESS = """() => [...document.querySelectorAll(
+    'header :is(a, button), main :is(a:not(p > a:not(.link)), button, summary, input), footer a'
+)].filter(element => element.checkVisibility())
+  .map(element => element.type === 'checkbox' ? element.labels[0] : element)
+  .filter(element => element.getBoundingClientRect().height < 44)
+  .map(element => element.outerHTML)"""
+
+
 def scrolls_sideways(page: Page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
 
@@ -211,18 +220,21 @@ def one_page(chromium: Chromium) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_everybody_can_read_and_use_every_page(at_place: Callable[..., Screen], one_page: Page, name: str) -> None:
+def test_everybody_can_read_and_use_every_page(
+    at_place: Callable[..., Screen], one_page: Page, name: str, record_property: Callable[[str, Any], None]
+) -> None:
     page = at_place(name, page=one_page).page
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
     page.evaluate(AXE_SCRIPT)
-    wrong, runs = [], 0
+    wrong, found = [], []
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 800})
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
-            wrong += [(width, scheme, violation) for violation in violations(page)]
-            runs += 1
-    print(f"{runs} runs of axe-core")
+            found.append(violations(page))
+            wrong += [(width, scheme, violation) for violation in found[-1]]
+        wrong += [(width, "", f"hard to press: {element}") for element in page.evaluate(HARD_TO_PRESS)]
+    record_property(AXE, (len(found), sum(map(len, found))))
     for width in (*WIDTHS, *range(400, 1280, 80), 320):
         page.set_viewport_size({"width": width, "height": 800})
         if scrolls_sideways(page):
