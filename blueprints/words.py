@@ -48,7 +48,7 @@ STATUS_PAGES = {
 
 # Where the name of the kind is not the sentence.
 SENTENCES = {
-    Kind.USER_CREATED: "Added",
+    Kind.USER_CREATED: "Account added",
     Kind.USER_INVITED: "Link to choose a password made",
     Kind.INVITATION_USED: "Link to choose a password used",
     Kind.USER_ACTIVATED: "Activated",
