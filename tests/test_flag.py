@@ -84,7 +84,7 @@ def test_the_account_page_says_how_the_code_stands_and_makes_a_new_one(browser: 
     page = browser.get("/account/recovery-code")
     assert page.h1 == "Make a new recovery code?"
     page = browser.press(page, "Make a new code")
-    assert page.h1 == "Save your recovery code"
+    assert page.h1 == "Save your new recovery code"
     assert "not saved yet. Save it now" in browser.get("/account").text
     old, new = ines.recovery_code, shown_code(page)
     assert old != new
