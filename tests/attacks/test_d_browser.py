@@ -426,9 +426,14 @@ class World:
         return self.browser.open("/broken")
 
     def away(self) -> Page:
+        database = self.site.app.extensions["store"].database
         with self.site.app.app_context():
-            self.site.app.extensions["store"].database.execute_sql("ALTER TABLE setting RENAME TO elsewhere")
-        return self.browser.open("/healthz")
+            database.execute_sql("ALTER TABLE schema_migration RENAME TO elsewhere")
+        try:
+            return self.browser.open("/healthz")
+        finally:
+            with self.site.app.app_context():
+                database.execute_sql("ALTER TABLE elsewhere RENAME TO schema_migration")
 
     def not_modified(self) -> Page:
         etag = self.browser.open("/static/app.css", buffered=True).headers["ETag"]
