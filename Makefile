@@ -29,7 +29,7 @@ seed: install
 	@$(BIN)/flask demo seed
 
 test: lint
-	@$(BIN)/pytest -q -n 2 --dist worksteal
+	@$(BIN)/pytest -q -n 3 --dist worksteal
 
 lint: install
 	@$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from jinja2 import FileSystemBytecodeCache
+from peewee import SqliteDatabase
 
 from app import create_app
 from authn import recovery_codes, totp
@@ -176,6 +177,9 @@ def make_app(database_url: Callable[..., str], migrated: Path, clock: Clock) -> 
             **config,
         }
         apps.append(create_app(settings))
+        database = apps[-1].extensions["store"].database
+        if isinstance(database, SqliteDatabase):
+            database.pragma("synchronous", "off", permanent=True)  # no test cuts the power
         apps[-1].jinja_env.bytecode_cache = FileSystemBytecodeCache(str(migrated.parent))  # templates compile once
         return apps[-1]
 

@@ -14,6 +14,7 @@ from tests.conftest import (
     count,
     give_password,
     live_codes,
+    on_sqlite,
     save_new_code,
     shown_code,
     sign_in,
@@ -53,6 +54,7 @@ def forget_failures(app: Flask) -> None:
         Throttle.delete().execute()
 
 
+@on_sqlite  # test_concurrency.py asks the same of both databases, with processes
 def test_of_16_threads_spending_one_recovery_code_exactly_one_wins_50_times(app: Flask, omar: Person) -> None:
     for _ in range(50):
         waiting = past_the_password(app, omar, "/login/recovery")
@@ -67,6 +69,7 @@ def test_of_16_threads_spending_one_recovery_code_exactly_one_wins_50_times(app:
     assert live_codes(app) == 1
 
 
+@on_sqlite
 def test_of_16_threads_sending_one_six_digit_code_exactly_one_wins_50_times(app: Flask, omar: Person, clock) -> None:
     for _ in range(50):
         waiting = past_the_password(app, omar, "/login/code")

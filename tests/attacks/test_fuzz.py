@@ -20,6 +20,7 @@ from tests.conftest import (
     Clock,
     Person,
     give_password,
+    on_sqlite,
     save_new_code,
     scan,
     shown_code,
@@ -457,6 +458,7 @@ def check_belongings(state: State, person: int, gave: set[str], before: Rows, af
         assert was["TotpAuthenticator"] == now["TotpAuthenticator"]
 
 
+@on_sqlite  # long, and about the pages
 # Werkzeug leaves the uploads of a request it was not asked for to the garbage collector.
 @pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:ResourceWarning")

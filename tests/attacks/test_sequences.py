@@ -23,7 +23,7 @@ from werkzeug.test import TestResponse
 
 from authn import recovery_codes, totp
 from models import TABLES, RecoveryCode
-from tests.conftest import KEY, PASSWORD, Clock, Person, count
+from tests.conftest import KEY, PASSWORD, Clock, Person, count, on_sqlite
 from tests.pages import Browser
 from tests.test_cookie import payload
 
@@ -542,6 +542,7 @@ class Sequences(RuleBasedStateMachine):
         assert count(self.app, RecoveryCode, live, ~is_saved) == bool(self.unsaved)
 
 
+@on_sqlite  # long, and about the pages
 def test_a_browser_is_signed_in_only_by_what_was_proven_in_its_sign_in(app, clock, make_person, caplog) -> None:
     caplog.set_level("ERROR", "sparekey.events")
     reached: Counter[str] = Counter()
