@@ -4,7 +4,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from secrets import token_hex
+from secrets import randbelow, token_hex
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -255,7 +255,10 @@ def _unreadable(unreadable: Unreadable) -> ResponseReturnValue:
 
 
 def _too_busy(_: TooBusy) -> ResponseReturnValue:
-    return _status_page(503), 503, {"Retry-After": str(RETRY_SECONDS)}
+    """Those who are turned away together are told to come back at different times."""
+    title, advice = words.BUSY_PAGE
+    page = render_template("errors/status.html", title=title, advice=advice)
+    return page, 503, {"Retry-After": str(2 + randbelow(7))}
 
 
 def _record(kind: Kind, detail: str = "") -> ResponseReturnValue | None:

@@ -2,7 +2,7 @@
 
 wsgi_app = "app:create_app()"
 workers = 2
-threads = 4
+threads = 16  # more than the sign-ins that may wait for a password's hash: see authn/passwords.py
 loglevel = "warning"
 forwarder_headers = ""  # a SCRIPT_NAME that the browser sends would otherwise move every link
 control_socket_disable = True  # nobody speaks to it

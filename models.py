@@ -232,15 +232,17 @@ class User(Table):
     def with_password(cls, email: str, password: str, act: Act) -> "User | None":
         """The active person with this address and password, after charging a try; Paused when none may be made.
 
-        Unknown, wrong and inactive cost the same: one charge, one look-up, one hash."""
-        charge = Throttle.charge(PASSWORD, email, act)
-        user = cls.get_or_none(cls.email == email)
-        stored = user.password_hash if user and user.is_active else None
-        try:
-            matches, renewed = store().policy.verify(password, stored)
-        except TooBusy:
-            charge.take_back()
-            raise
+        Unknown, wrong and inactive cost the same: one charge, one look-up, one hash. TooBusy before anything is written
+        when too many are being checked."""
+        with store().policy.place_in_line():
+            charge = Throttle.charge(PASSWORD, email, act)
+            user = cls.get_or_none(cls.email == email)
+            stored = user.password_hash if user and user.is_active else None
+            try:
+                matches, renewed = store().policy.verify(password, stored)
+            except TooBusy:
+                charge.take_back()
+                raise
         if not (matches and user):
             Event.record(Kind.PASSWORD_WRONG, act, user)
             return None

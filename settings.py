@@ -139,7 +139,7 @@ SETTINGS = {
     "STEP_UP_SECONDS": Setting(600, _number(1)),
     "PASSWORD_MIN_LENGTH": Setting(15, _number(8)),
     "PASSWORD_HASH_COST": Setting(Cost(), _hash_cost),
-    "PASSWORD_HASH_SLOTS": Setting(os.cpu_count() or 1, _number(1)),
+    "PASSWORD_HASH_SLOTS": Setting(1, _number(1)),
     "ADDRESS_LIMIT": Setting(100, _number(0)),
     "EVENT_RETENTION_DAYS": Setting(400, _number(30)),
     "MAIL_URL": Setting(None, _mail_url),

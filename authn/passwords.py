@@ -15,11 +15,12 @@ from passlib.context import CryptContext
 
 MAX_LENGTH = 4096  # passlib's own; more is refused like any wrong password
 _LONGEST_WAIT_SECONDS = 5
+_LONGEST_LINE = 10  # who waits keeps a thread of the server busy: gunicorn.conf.py has more threads than this
 _TAIL = re.compile(r"[0-9!.?]{0,4}$")
 
 
 class TooBusy(Exception):
-    """No slot for hashing came free in time. Nothing was compared."""
+    """Too many are waiting for a slot for hashing, or none came free in time. Nothing was compared."""
 
 
 class Refused(ValueError):
@@ -40,7 +41,7 @@ class Hasher:
     are brought to NFC first and otherwise taken as they are. TooBusy when no slot comes free within five seconds."""
 
     def __init__(self, cost: Cost, slots: int = 1) -> None:
-        self._slots = BoundedSemaphore(slots)
+        self._slots, self._places = BoundedSemaphore(slots), BoundedSemaphore(slots + _LONGEST_LINE)
         self._context = CryptContext(
             ["argon2"],
             argon2__type="ID",
@@ -65,6 +66,17 @@ class Hasher:
         with self._slot():
             matches, renewed = self._context.verify_and_update(typed, stored or self._nobody)
         return bool(matches), renewed
+
+    @contextmanager
+    def place_in_line(self) -> Iterator[None]:
+        """For whoever is about to verify: one of as many places as are hashed for and may wait; TooBusy, at once, when
+        all are taken, so that a flood of sign-ins leaves the server threads for everybody else."""
+        if not self._places.acquire(blocking=False):
+            raise TooBusy
+        try:
+            yield
+        finally:
+            self._places.release()
 
     @contextmanager
     def _slot(self) -> Iterator[None]:

@@ -12,8 +12,9 @@ from flask import Flask
 from peewee import OperationalError
 from werkzeug.exceptions import BadRequest
 
+from authn.passwords import TooBusy
 from authn.throttle import PASSWORD as PASSWORDS
-from blueprints.words import NOTICES, STATUS_PAGES
+from blueprints.words import BUSY_PAGE, NOTICES, STATUS_PAGES
 from models import Act, Event, Invitation, Kind, Throttle, User
 from tests.conftest import (
     Clock,
@@ -771,6 +772,12 @@ def a_page_that_breaks(world: World) -> Visit:
 @place(503, STATUS_PAGES[503][0])
 def a_database_that_is_away(world: World) -> Visit:
     world.breaks("login.password", OperationalError("away"))
+    return Visit(world.browser(), "/login")
+
+
+@place(503, BUSY_PAGE[0])
+def too_many_at_the_door(world: World) -> Visit:
+    world.breaks("login.password", TooBusy())
     return Visit(world.browser(), "/login")
 
 

@@ -41,7 +41,6 @@ def test_the_readme_has_every_setting_with_its_default() -> None:  # AD-7
         "SECRET_KEY": "made on first start, in the instance folder",
         "SECRET_KEY_FALLBACKS": "none",
         "PASSWORD_HASH_COST": "`m={0.memory_kib},t={0.rounds},p={0.parallelism}`".format(Cost()),
-        "PASSWORD_HASH_SLOTS": "the number of cores",
         "MAIL_URL": "off",
         "DEMO": "off",
         "CLOCK": "`time.time`",

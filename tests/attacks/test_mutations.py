@@ -212,13 +212,14 @@ MUTATIONS = [
     Mutation(
         "a password is charged for before it is compared",
         "models.py",
-        "        charge = Throttle.charge(PASSWORD, email, act)\n        user = cls.get_or_none(cls.email == email)\n"
-        "        stored = user.password_hash if user and user.is_active else None\n        try:\n"
-        "            matches, renewed = store().policy.verify(password, stored)\n",
-        "        user = cls.get_or_none(cls.email == email)\n"
-        "        stored = user.password_hash if user and user.is_active else None\n        try:\n"
-        "            matches, renewed = store().policy.verify(password, stored)\n"
-        "            charge = Throttle.charge(PASSWORD, email, act)\n",
+        "            charge = Throttle.charge(PASSWORD, email, act)\n"
+        "            user = cls.get_or_none(cls.email == email)\n"
+        "            stored = user.password_hash if user and user.is_active else None\n            try:\n"
+        "                matches, renewed = store().policy.verify(password, stored)\n",
+        "            user = cls.get_or_none(cls.email == email)\n"
+        "            stored = user.password_hash if user and user.is_active else None\n            try:\n"
+        "                matches, renewed = store().policy.verify(password, stored)\n"
+        "                charge = Throttle.charge(PASSWORD, email, act)\n",
         "test_a_try_during_a_pause_takes_under_5_ms_and_hashes_nothing",
         CODES,
     ),
@@ -253,6 +254,22 @@ MUTATIONS = [
         'if cls._count(key, "", act, update, True, window_end) is None:',
         "test_one_password_tried_on_many_accounts_is_stopped_by_address",
         CODES,
+    ),
+    Mutation(
+        "no more passwords are hashed at once than there are slots",
+        "authn/passwords.py",
+        "BoundedSemaphore(slots), ",
+        "BoundedSemaphore(slots + 1), ",
+        "test_a_full_queue_for_hashing_answers_503_and_charges_nobody",
+        "tests/test_attacked.py",
+    ),
+    Mutation(
+        "no more wait for a slot than the server has threads to spare",
+        "authn/passwords.py",
+        "BoundedSemaphore(slots + _LONGEST_LINE)",
+        "BoundedSemaphore(1_000_000)",
+        "test_a_full_queue_for_hashing_answers_503_and_charges_nobody",
+        "tests/test_attacked.py",
     ),
     Mutation(
         "an unknown address costs what a known one costs",
