@@ -1,6 +1,8 @@
 """Mail to people about changes to how they sign in, sent by a thread of its own after the transaction: a mail that
-cannot be sent is logged and never a sign-in's concern. Other receivers may connect to models.recorded as well."""
+cannot be sent is logged and never a sign-in's concern. A process that ends sends what waits first. Other receivers may
+connect to models.recorded as well."""
 
+import atexit
 import logging
 import ssl
 from datetime import UTC, datetime
@@ -9,6 +11,7 @@ from functools import cached_property
 from queue import Full, Queue
 from smtplib import SMTP, SMTP_SSL, SMTPException
 from threading import Thread
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -17,6 +20,7 @@ from models import Event, Kind
 log = logging.getLogger("sparekey.mail")
 
 _TIMEOUT_SECONDS = 10
+_LONGEST_FAREWELL_SECONDS = 5
 _LONGEST_QUEUE = 1000
 
 # What NIST SP 800-63B-4 4.1.2.1, 4.2.3 and 4.6 ask to tell people about.
@@ -54,6 +58,7 @@ class Mailer:
     def _thread(self) -> Thread:
         thread = Thread(target=self._send_for_ever, name="mail", daemon=True)
         thread.start()
+        atexit.register(self._send_what_waits)
         return thread
 
     def _message(self, to: str, event: Event) -> EmailMessage:
@@ -73,8 +78,17 @@ class Mailer:
             message = self._queue.get()
             try:
                 self._send(message)
-            except (OSError, SMTPException) as error:
+            except (OSError, SMTPException, ValueError) as error:  # ValueError: names that are not ASCII
                 log.error("a mail could not be sent: %s", error)
+            self._queue.task_done()
+
+    def _send_what_waits(self) -> None:
+        """Leave the thread a few seconds to send what is queued; the log tells how many mails were lost."""
+        deadline = monotonic() + _LONGEST_FAREWELL_SECONDS
+        while self._queue.unfinished_tasks and monotonic() < deadline:
+            sleep(0.05)
+        if self._queue.unfinished_tasks:
+            log.error("the process ended with %d mails not sent", self._queue.unfinished_tasks)
 
     def _send(self, message: EmailMessage) -> None:
         kind = SMTP_SSL if self._server.scheme == "smtps" else SMTP

@@ -46,10 +46,7 @@ STATUS_PAGES = {
     503: ("We can't reach our records", "Nothing you did was lost or wrong. Try again in a minute."),
 }
 
-BUSY_PAGE = (
-    "Many people are signing in just now",
-    "Your password wasn't looked at. Go back and try again in a few seconds.",
-)
+BUSY_PAGE = ("Many people are signing in just now", "Nothing was changed. Go back and try again in a few seconds.")
 
 # Where the name of the kind is not the sentence.
 SENTENCES = {

@@ -133,7 +133,13 @@ class Site:
 
 @contextmanager
 def served(
-    app: Flask, folder: Path, workers: int = 4, threads: int = 4, before: tuple[str, ...] = (), **settings: Any
+    app: Flask,
+    folder: Path,
+    workers: int = 4,
+    threads: int = 4,
+    before: tuple[str, ...] = (),
+    graceful_seconds: int = 1,
+    **settings: Any,
 ) -> Iterator[Site]:
     """Gunicorn on a free port of this machine, with the settings and database of the app; ended by its pid. `before` is
     what its command line begins with."""
@@ -141,7 +147,7 @@ def served(
     with socket.socket() as listener, (folder / "server.log").open("ab") as log:
         listener.bind(("127.0.0.1", 0))
         listener.listen(256)
-        options = f"--preload --workers {workers} --threads {threads} --log-level warning --graceful-timeout 1"
+        options = f"--preload --workers {workers} --threads {threads} --graceful-timeout {graceful_seconds}"
         server = subprocess.Popen(
             [
                 *(*before, sys.executable, "-m", "gunicorn", *options.split()),
