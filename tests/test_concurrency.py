@@ -4,12 +4,9 @@ in, what excludes each other does not happen twice, and nothing breaks."""
 import os
 import random
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -17,9 +14,9 @@ from flask import Flask
 
 from models import Enrollment, RecoveryCode, Retirement, Session, Throttle, TotpAuthenticator, User
 from tests import servers
-from tests.conftest import KEY, Person, save_new_code
+from tests.conftest import Person, save_new_code
 from tests.pages import Form, read_page
-from tests.servers import MOMENTS, ROOT, Answer, Moment, RemoteBrowser, World
+from tests.servers import MOMENTS, Answer, Moment, RemoteBrowser, World
 from tests.test_once import at_once
 
 BROWSERS = 20
@@ -239,29 +236,3 @@ def test_whatever_button_is_clicked_three_times_acts_once_and_leads_on(world: Wo
         for answer in answers:
             page = moment.browser.follow(read_page(answer, moment.form.action))
             assert page.path == moment.leads_to, name
-
-
-# The schema -----------------------------------------------------------------------------------------------------------
-
-
-def test_of_four_upgrades_at_once_one_applies_the_migrations_and_all_succeed(database_url: Callable[..., str]) -> None:
-    script = "import app, sys; from flask.cli import main; print('ready', flush=True); sys.stdin.readline(); main()"
-    url = database_url("fresh", tables=False)
-    upgrades = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, "--app", "app", "db", "upgrade"],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "FLASK_SECRET_KEY": KEY, "FLASK_DATABASE_URL": url},
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(4)
-    ]
-    for upgrade in upgrades:
-        assert upgrade.stdout and upgrade.stdout.readline() == "ready\n"
-    said = sorted(at_once([partial(upgrade.communicate, "go\n") for upgrade in upgrades]))
-    names = sorted(path.stem for path in (ROOT / "migrations").glob("*.py"))
-    assert said == [(f"Applied {', '.join(names)}.\n", ""), *[("The database is up to date.\n", "")] * 3]
-    assert [upgrade.returncode for upgrade in upgrades] == [0] * 4

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -19,6 +19,7 @@ from playhouse.migrations import Runner
 from models import TABLES, Act, Event, RecoveryCode, User
 from tests.conftest import KEY, PASSWORD, Clock, Person, count, enroll, on_sqlite, sign_in
 from tests.pages import Browser
+from tests.test_once import at_once
 
 Make = Callable[..., Flask]
 ROOT = Path(__file__).parent.parent
@@ -166,14 +167,16 @@ def test_a_person_has_at_most_one_saved_and_one_unsaved_live_code(
 # A database that is not ready -----------------------------------------------------------------------------------------
 
 
-def test_of_four_upgrades_at_once_one_applies_the_migrations_and_all_succeed(tmp_path: Path) -> None:
-    path = tmp_path / "fresh.db"
+def test_of_four_upgrades_at_once_one_applies_the_migrations_and_all_succeed(
+    make_app: Make, database_url: Callable[..., str]
+) -> None:
+    url = database_url("fresh", tables=False)
     script = "import app, sys; from flask.cli import main; print('ready', flush=True); sys.stdin.readline(); main()"
     upgrades = [
         subprocess.Popen(
             [sys.executable, "-c", script, "--app", "app", "db", "upgrade"],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "FLASK_SECRET_KEY": KEY, "FLASK_DATABASE_URL": f"sqlite:///{path}"},
+            env={"PATH": os.environ["PATH"], "FLASK_SECRET_KEY": KEY, "FLASK_DATABASE_URL": url},
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -183,16 +186,14 @@ def test_of_four_upgrades_at_once_one_applies_the_migrations_and_all_succeed(tmp
     ]
     for upgrade in upgrades:
         assert upgrade.stdout and upgrade.stdout.readline() == "ready\n"
-    for upgrade in upgrades:
-        assert upgrade.stdin
-        upgrade.stdin.write("go\n")
-        upgrade.stdin.flush()
-    said = sorted((upgrade.communicate()[0].rstrip(), upgrade.returncode) for upgrade in upgrades)
-
+    said = sorted(at_once([partial(upgrade.communicate, "go\n") for upgrade in upgrades]))
     names = sorted(path.stem for path in (ROOT / "migrations").glob("*.py"))
-    assert said == [(f"Applied {', '.join(names)}.", 0), *[("The database is up to date.", 0)] * 3]
-    with closing(sqlite3.connect(path)) as connection:
-        assert [name for (name,) in connection.execute("SELECT name FROM schema_migration ORDER BY name")] == names
+    assert said == [(f"Applied {', '.join(names)}.\n", ""), *[("The database is up to date.\n", "")] * 3]
+    assert [upgrade.returncode for upgrade in upgrades] == [0] * 4
+    app = make_app(DATABASE_URL=url)
+    with app.app_context():
+        recorded = app.extensions["store"].database.execute_sql("SELECT name FROM schema_migration ORDER BY name")
+        assert [name for (name,) in recorded] == names
 
 
 def test_a_database_that_is_not_upgraded_is_answered_for_with_503_and_serves_once_it_is(
