@@ -272,4 +272,5 @@ def _record(kind: Kind, detail: str = "") -> ResponseReturnValue | None:
 
 def _database_unavailable(error: Exception | str) -> ResponseReturnValue:
     current_app.logger.error("the database is not available: %s", error)
+    store.reconnect()
     return _status_page(503), 503, {"Retry-After": str(RETRY_SECONDS)}

@@ -8,7 +8,15 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from peewee import Database, DatabaseProxy, InterfaceError, OperationalError, ProgrammingError, SqliteDatabase
+from peewee import (
+    Database,
+    DatabaseProxy,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    SqliteDatabase,
+)
 from playhouse.db_url import connect
 from playhouse.migrations import Runner
 from playhouse.pool import MaxConnectionsExceeded
@@ -38,8 +46,9 @@ class Store:
     address_limit: int  # failures from one address in throttle.ADDRESS_WINDOW_SECONDS; 0: no limit
 
 
-# What a database that is not there raises, or has no tables yet, which PostgreSQL calls an error of the program.
-UNAVAILABLE = (OperationalError, InterfaceError, ProgrammingError, MaxConnectionsExceeded)
+# What a database that is not there raises; or has no tables yet, which PostgreSQL calls an error of the program; or may
+# only be read, which it calls an internal one.
+UNAVAILABLE = (OperationalError, InterfaceError, ProgrammingError, InternalError, MaxConnectionsExceeded)
 
 _MIGRATIONS = str(Path(__file__).parent / "migrations")
 _store: ContextVar[Store | None] = ContextVar("store", default=None)
@@ -57,6 +66,14 @@ def opened(store: Store) -> Iterator[None]:
         _store.reset(token)
         if is_outermost and not store.database.is_closed():
             store.database.close()
+
+
+def reconnect() -> None:
+    """Let go of this block's connection and of those that are idle: one that was made while the database could only be
+    read would stay like that."""
+    database = store().database
+    database.manual_close()  # type: ignore[attr-defined]
+    database.close_idle()  # type: ignore[attr-defined]
 
 
 def store() -> Store:
@@ -93,7 +110,8 @@ def connect_database(url: str) -> Database:
             check_same_thread=False,
             timeout=5,
         )
-    bounds = {"connect_timeout": 3, "options": "-c lock_timeout=4000"}  # so that no request waits for ever
+    # So that no request waits for ever: for a connection, for a network that has gone silent, for a lock.
+    bounds = {"connect_timeout": 3, "tcp_user_timeout": 5000, "options": "-c lock_timeout=4000"}
     return connect(  # type: ignore[no-any-return]
         f"{scheme}+pool://{rest}",
         unquote_user=True,

@@ -92,11 +92,15 @@ class Server:
         if database not in self.lent:
             self.lent.add(database)
             return self.create(database, "migrated")
-        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-        self.execute(f"{ended} AND pid <> pg_backend_pid()", database)
+        self.disconnect(database)
         tables = ", ".join(f'"{table._meta.table_name}"' for table in TABLES)
         self.execute(f"TRUNCATE {tables} RESTART IDENTITY", database)
         return self.url(database)
+
+    def disconnect(self, database: str) -> None:
+        """End every connection to it."""
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        self.execute(f"{ended} AND pid <> pg_backend_pid()", database)
 
     def drop(self, database: str) -> None:
         self.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')

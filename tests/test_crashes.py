@@ -13,6 +13,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -23,7 +24,7 @@ from models import TABLES, RecoveryCode, Throttle, TotpAuthenticator, User
 from tests import postgres, servers
 from tests.conftest import Person, on_postgresql, on_sqlite, upgrade
 from tests.pages import read_page
-from tests.servers import MOMENTS, NEW_PASSWORD, Died, Moment, RemoteBrowser, SharedClock, World, served
+from tests.servers import MOMENTS, NEW_PASSWORD, Died, Moment, RemoteBrowser, SharedClock, Site, World, served
 from tests.test_once import at_once
 
 clock, app, world = servers.clock, servers.app, servers.world
@@ -271,6 +272,11 @@ def in_a_folder_that_is_read_only(file: Path) -> None:
     file.parent.chmod(0o500)
 
 
+def read_only(file: Path) -> None:
+    for path in file.parent.glob(f"{file.name}*"):
+        path.chmod(0o400)
+
+
 def as_it_was(file: Path) -> None:
     file.parent.chmod(0o700)
     for path in file.parent.glob(f"{file.name}*"):
@@ -278,7 +284,7 @@ def as_it_was(file: Path) -> None:
 
 
 @on_sqlite
-@pytest.mark.parametrize("spoil", [unreadable, in_a_folder_that_is_read_only])
+@pytest.mark.parametrize("spoil", [unreadable, read_only, in_a_folder_that_is_read_only])
 def test_when_the_file_can_be_used_again_it_is_served_from_again(
     world: World, app: Flask, spoil: Callable[[Path], None], tmp_path: Path
 ) -> None:
@@ -299,17 +305,71 @@ def test_when_the_file_can_be_used_again_it_is_served_from_again(
         as_it_was(file)
 
 
+def leave_room(site: Site, in_bytes: int = resource.RLIM_INFINITY) -> None:
+    """No file may grow beyond this."""
+    for pid in site.processes():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (in_bytes, resource.RLIM_INFINITY))
+
+
 @on_sqlite
 def test_when_the_disk_is_full_nothing_is_lost_and_once_there_is_room_it_goes_on(world: World) -> None:
     moments = at_every_step(world)
-
-    def leave_room(in_bytes: int) -> None:
-        for pid in world.site.processes():
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (in_bytes, resource.RLIM_INFINITY))
-
-    leave_room(0)
+    leave_room(world.site, 0)
     all_are_told_to_come_back(moments)
-    leave_room(resource.RLIM_INFINITY)
+    leave_room(world.site)
+    all_go_on(moments)
+
+
+@on_sqlite
+def test_a_disk_that_fills_up_in_the_middle_leaves_nothing_half_done(world: World, app: Flask) -> None:
+    written_ahead, seen = Path(app.config["DATABASE_URL"].removeprefix("sqlite:///") + "-wal"), set[int]()
+    for pages in range(1, 13):
+        moments = [world.meet(name) for name in AT_ONCE]
+        had = [held(app, moment.person) for moment in moments]
+        leave_room(world.site, written_ahead.stat().st_size + pages * 4120)
+        answers = [moment.send() for moment in moments]
+        leave_room(world.site)
+        seen |= {answer.status_code for answer in answers}
+        for moment, had_before, answer in zip(moments, had, answers, strict=True):
+            check_nothing_is_half_done(app, moment, had_before)
+            if answer.status_code == 503:
+                answer = moment.send()
+            assert moment.goes_on(answer).path == moment.leads_to
+    assert seen == {303, 503}
+
+
+def turn_read_only(postgresql: postgres.Server, database: str, on: bool) -> None:
+    """As a standby is that has taken over: who is connected has to connect anew, and may read."""
+    postgresql.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = {on}')
+    postgresql.disconnect(database)
+
+
+def turn_full(postgresql: postgres.Server, database: str, on: bool) -> None:
+    """Whatever is written, it answers what it answers when the disk is full."""
+    full = "BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END"
+    postgresql.execute(
+        f"CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $${full}$$", database
+    )
+    for table in TABLES:
+        on_it = f'ON "{table._meta.table_name}"'
+        added = f"{on_it} EXECUTE FUNCTION full_disk()"
+        new = f"CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE OR DELETE {added}"
+        postgresql.execute(new if on else f"DROP TRIGGER full_disk {on_it}", database)
+
+
+@on_postgresql
+@pytest.mark.parametrize("turn", [turn_read_only, turn_full])
+def test_a_postgresql_that_takes_nothing_in_is_read_from_and_written_to_once_it_does(
+    world: World, app: Flask, postgresql: postgres.Server, turn: Callable[[postgres.Server, str, bool], None]
+) -> None:
+    reader, moments = world.signed_in("/account")[1], at_every_step(world)
+    database = urlsplit(app.config["DATABASE_URL"]).path[1:]
+    turn(postgresql, database, True)
+    try:
+        all_are_told_to_come_back(moments)
+        assert reader.open("/account").status == 200
+    finally:
+        turn(postgresql, database, False)
     all_go_on(moments)
 
 
