@@ -225,6 +225,7 @@ def test_that_time_would_tell_were_nobodys_password_cheaper(dear: Site, dummy: C
 
 
 def masked(page: Page) -> tuple[int, str]:
+    """Without the CSRF token, which is another one each second."""
     return page.status, re.sub(r'value="[^"]*"', "", page.raw)
 
 
@@ -254,9 +255,10 @@ def test_a_session_of_somebody_else_is_as_unknown_as_one_that_never_was(site: Si
     page = sign_in(mine, site.omar)
     data = {"csrf_token": page.forms[0].fields["csrf_token"]}
     answers = [mine.open(f"/account/sessions/{ident}/revoke", "POST", data=data) for ident in (1, 2, 3, 99)]
-    assert {(answer.status, answer.raw, str(answer.headers)) for answer in answers} == {
-        (404, answers[0].raw, str(answers[0].headers))
+    assert {(masked(answer), str(answer.headers)) for answer in answers} == {
+        (masked(answers[0]), str(answers[0].headers))
     }
+    assert answers[0].status == 404
 
 
 def test_only_admins_learn_which_people_there_are(site: Site) -> None:
@@ -267,7 +269,7 @@ def test_only_admins_learn_which_people_there_are(site: Site) -> None:
         paths = [f"/admin/people/{ident}/{act}" for ident in (site.id_of(site.ines), 9999)]
         pages = [browser.open(path, method, data=data if method == "POST" else None) for path in paths]
         assert [page.status for page in pages] == [403, 403]
-        assert pages[0].raw == pages[1].raw
+        assert masked(pages[0]) == masked(pages[1])
         admin = Browser(site.app)
         site.ines.clock.pass_by(30)
         sign_in(admin, site.ines)
