@@ -267,7 +267,10 @@ class User(Table):
             RecoveryCode.create(user=self, digest=digest, created_at=act.now, saved_at=act.now)
 
     def authenticator(self) -> "TotpAuthenticator | None":
-        return TotpAuthenticator.get_or_none(TotpAuthenticator.user == self)
+        found = TotpAuthenticator.get_or_none(TotpAuthenticator.user == self)
+        if found:
+            found.user = self  # which would be asked for again
+        return found
 
     def has_saved_code(self) -> bool:
         return bool(RecoveryCode.saved(self).exists())
@@ -685,9 +688,9 @@ class TotpAuthenticator(Table):
     @classmethod
     def try_code(cls, user: User, typed: str, act: Act) -> "TriedCode | Refusal":
         """Charge a try, then compare. What is not six digits is not a try. Paused when none may be made."""
-        Throttle.check(ONE_TIME_CODE, user.email, act)
         code = totp.read(typed)
         if code is None:
+            Throttle.check(ONE_TIME_CODE, user.email, act)
             return Refusal.NOT_A_CODE
         charge = Throttle.charge(ONE_TIME_CODE, user.email, act)
         authenticator = user.authenticator()
@@ -974,10 +977,10 @@ class RecoveryCode(Table):
         that is so. It is spent only when the replacement is saved, so a cut-off sign-in costs nothing. A typing slip is
         not a try. Paused when no try may be made; CodesAreOff when the flag, read again here, is."""
         user = session.user
-        Throttle.check(RECOVERY_CODE, user.email, act)
         try:
             digest = recovery_codes.digest(recovery_codes.read(typed), user.id)
         except Slip as slip:
+            Throttle.check(RECOVERY_CODE, user.email, act)
             return slip
         charge = Throttle.charge(RECOVERY_CODE, user.email, act)
         try:
@@ -1100,12 +1103,12 @@ class Throttle(Table):
             open_to_tries = (cls.paused_until <= act.now) | (cls.paused_until > too_far)
             if limit.stop is not None:
                 open_to_tries &= cls.failures < limit.stop
-            failures = cls._count(key, account, act, {}, open_to_tries)
+            failures = cls._count(key, account, act, {cls.paused_until: 0}, open_to_tries)
             if failures is None:
                 cls.check(limit, email, act)
                 raise Paused(act.now + 1)  # it was lifted between the two statements
-            pause = limit.pause_seconds(failures)
-            cls.update(paused_until=act.now + pause if pause else 0).where(cls.key == key).execute()
+            if pause := limit.pause_seconds(failures):
+                cls.update(paused_until=act.now + pause).where(cls.key == key).execute()
         return Charge(address, key)
 
     @classmethod

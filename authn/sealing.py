@@ -3,6 +3,7 @@
 import hmac
 import secrets
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
@@ -52,6 +53,7 @@ class Keyring:
         return hmac.digest(key, text.encode(), sha256).hex()
 
 
+@cache  # a page asks for the same key several times
 def _derive(secret: bytes, label: str) -> bytes:
     return HKDF(SHA256(), length=32, salt=None, info=f"sparekey {label}".encode()).derive(secret)
 
