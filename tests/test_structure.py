@@ -16,7 +16,7 @@ from tests.pages import Browser, Page
 
 Make = Callable[..., Flask]
 ROOT = Path(__file__).parent.parent
-OURS = {"app", "settings", "store", "models", "authn", "blueprints", "migrations", "tests"}
+OURS = {"app", "settings", "store", "models", "authn", "blueprints", "migrations", "tests", "benchmarks"}
 FLASK = {"flask", "flask_login", "flask_wtf", "wtforms", "werkzeug", "jinja2", "click"}
 PEEWEE = {"peewee", "playhouse", "sqlite3", "psycopg"}
 CLOCKS = {"time", "datetime"}

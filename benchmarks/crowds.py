@@ -1,0 +1,119 @@
+"""Many at the same moment: one code in many browsers, and a flood of sign-ins."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from statistics import median
+from threading import Thread
+
+from benchmarks.figures import Row
+from benchmarks.sites import PASSWORD, Site
+from benchmarks.visitor import Visitor
+from tests.test_once import at_once
+
+FORMS = [("/login/recovery", "recovery_code"), ("/login/code", "code")]
+BROWSERS = 20
+READERS = 4
+TICK_SECONDS = 0.1
+READ_SECONDS = 2
+HASH_MIB = 64  # argon2's memory at its default cost
+PATIENCE_SECONDS = 150
+
+
+def one_code(site: Site, rounds: int) -> list[Row]:
+    """One code typed at once into many browsers, past the password, on 4 workers of 4 threads; how many get in."""
+    statuses, rows = Counter[int](), []
+    with site.served("--workers=4", "--threads=4", ADDRESS_LIMIT="0"):
+        for path, field in FORMS:
+            got_in = []
+            for _ in range(rounds):
+                person = next(site.people)
+                browsers = [site.past_the_password(person) for _ in range(BROWSERS)]
+                for browser in browsers:
+                    browser.get(path).expect(200)
+                code = person.code() if field == "code" else person.recovery_code
+                answers = at_once([partial(browser.post, path, **{field: code}) for browser in browsers])
+                statuses.update(answer.status for answer in answers)
+                got_in.append(sum(map(_arrives, browsers)))
+            worst = max(got_in, key=lambda number: abs(number - 1))
+            rows.append(Row(f"{BROWSERS} browsers send one {field} at once: sign-ins", worst, promise="= 1"))
+    broken = sum(count for status, count in statuses.items() if status >= 500)
+    return [*rows, Row("answers 5xx to these browsers", broken, promise="= 0")]
+
+
+def _arrives(browser: Visitor) -> bool:
+    """Whether the browser comes to be signed in, by whatever it may do next."""
+    if browser.get("/mfa/recovery-code").status == 200:
+        browser.post("/mfa/recovery-code", saved="yes")
+        browser.get("/mfa/lost-device")
+        browser.post("/mfa/lost-device", still_have="yes")
+    arrived = browser.get("/account").status == 200
+    browser.close()
+    return arrived
+
+
+def flood(site: Site, visitors: int) -> list[Row]:
+    """Many give their password at once, and come again when a page asks them to, while others read pages."""
+    answers, arrived = Counter[str](), list[float]()
+
+    def come(visitor: Visitor, email: str) -> None:
+        while time.perf_counter() - begun < PATIENCE_SECONDS:
+            answer = visitor.post("/login", email=email, password=PASSWORD)
+            wait = answer.header("Retry-After")
+            answers[f"{answer.status} {wait and 'later'}"] += 1
+            if answer.status == 303:
+                arrived.append(time.perf_counter() - begun)
+            if not wait:
+                return
+            time.sleep(int(wait))
+
+    with site.served():
+        with _readers(site) as idle:
+            time.sleep(READ_SECONDS)
+        memory = site.memory()
+        for pid in site.workers:
+            Path(f"/proc/{pid}/clear_refs").write_text("5")  # peaks count from here
+        waiting = [Visitor(site.port) for _ in range(visitors)]
+        for visitor in waiting:
+            visitor.get("/login").expect(200)
+        with _readers(site) as busy:
+            begun = time.perf_counter()
+            at_once([partial(come, visitor, next(site.people).email) for visitor in waiting])
+        peak, afterwards = site.memory("VmHWM"), site.memory()
+    slots = site.app.config["PASSWORD_HASH_SLOTS"]
+    broken = sum(count for answer, count in answers.items() if answer >= "5" and answer != "503 later")
+    return [
+        Row(f"{visitors} sign-ins at once: got in", len(arrived), promise=f"= {visitors}"),
+        Row("a worker's memory, above idle", peak - afterwards, "MiB", slots * HASH_MIB, "its slots", "<= 1.05"),
+        Row("of which it keeps", afterwards - memory, "MiB"),
+        Row("a signed-in page", median(busy) * 1000, "ms", median(idle) * 1000, "idle", "<= 5"),
+        Row("answers 5xx but for 503 with Retry-After", broken, promise="= 0"),
+        Row("answers 503 with Retry-After", answers["503 later"]),
+        Row("until the last is in", max(arrived, default=0), "s"),
+    ]
+
+
+@contextmanager
+def _readers(site: Site) -> Iterator[list[float]]:
+    """People who open a signed-in page every tick, and what they wait for it. It counts from when the page was due: one
+    that is stuck stands for all that would have been opened meanwhile."""
+    waits, over = list[float](), list[float]()
+
+    def read(reader: Visitor, due: float) -> None:
+        while not over or due < over[0]:
+            time.sleep(max(due - time.perf_counter(), 0))
+            reader.get("/account").expect(200)
+            waits.append(time.perf_counter() - due)
+            due += TICK_SECONDS
+
+    readers, now = [site.sign_in() for _ in range(READERS)], time.perf_counter()
+    threads = [Thread(target=read, args=(reader, now + n * TICK_SECONDS / READERS)) for n, reader in enumerate(readers)]
+    for thread in threads:
+        thread.start()
+    yield waits
+    over.append(time.perf_counter())
+    for thread in threads:
+        thread.join()

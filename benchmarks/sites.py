@@ -1,0 +1,140 @@
+"""Sites to measure: a database with as many people as one likes, and gunicorn in front of it."""
+
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from app import create_app
+from authn import recovery_codes, totp
+from benchmarks.visitor import Visitor
+from models import Act, Session, Setting, TotpAuthenticator, User
+from tests.test_once import at_once
+
+ROOT = Path(__file__).parent.parent
+PASSWORD = "a lamp, a boat and a heron"
+CROWD = """
+PRAGMA journal_mode = off; PRAGMA synchronous = off; PRAGMA cache_size = -500000; BEGIN;
+INSERT INTO user (email, password_hash, is_admin, is_active, created_at, password_changed_at)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+SELECT 'person' || i || '@example.net', '{password_hash}', 0, 1, 1700000000, 1700000000 FROM n;
+INSERT INTO totp_authenticator (user_id, sealed_secret, last_step, created_at, last_used_at)
+SELECT id, randomblob(48), 0, 1700000000, 1700000000 FROM user;
+INSERT INTO recovery_code (user_id, digest, created_at, saved_at)
+SELECT id, lower(hex(randomblob(32))), 1700000000, 1700000000 FROM user;
+INSERT INTO event (at, kind, user_id, actor, remote_addr, user_agent, detail)
+SELECT 1700000000 + id, 'signed_in', id, '', '203.0.113.7', '', 'totp' FROM user;
+COMMIT; PRAGMA journal_mode = wal;
+"""
+
+
+@dataclass
+class Person:
+    email: str
+    secret: bytes
+    recovery_code: str
+
+    def code(self) -> str:
+        return totp.code_at(self.secret, int(time.time()))
+
+
+@dataclass
+class Site:
+    folder: Path
+    settings: dict[str, str]
+    app: Flask  # with these, in this process
+    size: int
+    people: Iterator[Person]  # who can be measured, each once: a code is taken once
+    port: int = 0
+    workers: tuple[int, ...] = ()  # their process ids
+
+    @classmethod
+    def make(cls, folder: Path, people: int, crowd: int = 0) -> "Site":
+        """A site with this many people to measure, and a crowd around them."""
+        folder.mkdir()
+        settings = {"DATABASE_URL": f"sqlite:///{folder}/site.db", "SECRET_KEY": f"{folder.name:*<32}"}
+        app = create_app(settings)
+        app.test_cli_runner().invoke(args=["db", "upgrade"], catch_exceptions=False)
+        store = app.extensions["store"]
+        store.database.close_all()
+        password_hash = store.policy.hash(PASSWORD)
+        with closing(sqlite3.connect(folder / "site.db")) as database:
+            database.executescript(CROWD.format(count=crowd, password_hash=password_hash) if crowd else "")
+        with app.app_context(), store.database.atomic():
+            Setting.switch_recovery_codes(True, Act(int(time.time())))
+            made = [_add(f"maya{number}@example.com", password_hash) for number in range(people)]
+        return cls(folder, settings, app, people + crowd, iter(made))
+
+    @contextmanager
+    def served(self, *options: str, **settings: str) -> Iterator[None]:
+        command, settings = ["app:create_app()", *options], {**self.settings, **settings}
+        with gunicorn(command, self.folder, settings) as (self.port, pid):
+            self.workers = tuple(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+            for _ in range(3):  # what is done the first time takes longer
+                at_once([lambda: self.sign_in().close()] * len(self.workers))
+            yield
+
+    def sign_in(self) -> Visitor:
+        person, visitor = next(self.people), Visitor(self.port)
+        visitor.get("/login")
+        visitor.post("/login", email=person.email, password=PASSWORD).expect(303)
+        visitor.get("/login/code")
+        visitor.post("/login/code", code=person.code()).expect(303)
+        visitor.get("/account").expect(200)
+        return visitor
+
+    def past_the_password(self, person: Person) -> Visitor:
+        """A browser that has given the person's password, without the wait for its hash."""
+        with self.app.app_context():
+            token = Session.start(User.get(User.email == person.email), "", Act(int(time.time()), "127.0.0.1"))
+        signer: Any = self.app.session_interface.get_signing_serializer(self.app)  # type: ignore[attr-defined]
+        return Visitor(self.port, signer.dumps({"token": token}))
+
+    def memory(self, what: str = "VmRSS") -> float:
+        """What the largest worker takes, in MiB."""
+        status = [Path(f"/proc/{pid}/status").read_text() for pid in self.workers]
+        return max(int(kib) / 1024 for text in status for kib in re.findall(rf"{what}:\s+(\d+) kB", text))
+
+
+def _add(email: str, password_hash: str) -> Person:
+    act, code = Act(int(time.time()) - 86400), recovery_codes.generate()
+    hashed = {"password_hash": password_hash, "password_changed_at": act.now}
+    user = User.create(email=email, created_at=act.now, **hashed)
+    user.enroll(act, recovery_code=code)
+    return Person(email, TotpAuthenticator.get(TotpAuthenticator.user == user).secret(), code)
+
+
+@contextmanager
+def gunicorn(command: list[str], folder: Path, settings: dict[str, str]) -> Iterator[tuple[int, int]]:
+    """Serve on a free port of this machine, otherwise as gunicorn.conf.py has it; the port, and the process id."""
+    with socket.socket() as listener, (folder / "server.log").open("ab") as log:
+        # gunicorn does so as well, but may be later than the first visitor.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(512)
+        port, options = listener.getsockname()[1], ["--bind", f"fd://{listener.fileno()}"]
+        server = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", *options, *command],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], **{f"FLASK_{key}": value for key, value in settings.items()}},
+            pass_fds=[listener.fileno()],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        Visitor(port).get("/")  # waits until a worker accepts
+        yield port, server.pid
+    finally:
+        server.send_signal(signal.SIGINT)  # at once
+        server.wait(20)

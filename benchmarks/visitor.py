@@ -1,0 +1,70 @@
+"""The load generator: a browser of few words, with one connection that stays open, that times each answer."""
+
+import re
+import socket
+import time
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+IDLE_SECONDS = 1  # gunicorn closes a connection after two
+
+
+@dataclass(frozen=True)
+class Answer:
+    seconds: float  # from the first byte sent to the last one read, on a connection that was open already
+    status: int
+    head: str
+    body: str
+
+    def header(self, name: str) -> str:
+        return "".join(re.findall(rf"(?mi)^{name}: (.*?)\r$", self.head))
+
+    def expect(self, status: int) -> float:
+        """The seconds it took; RuntimeError when it is another answer."""
+        if self.status != status:
+            raise RuntimeError(f"{status} was expected:\n{self.head}\n{self.body}")
+        return self.seconds
+
+
+class Visitor:
+    def __init__(self, port: int, session: str = "") -> None:
+        self._port, self._cookies, self._hidden = port, {"session": session}, dict[str, str]()
+        self._socket, self._used_at = socket.socket(), 0.0
+
+    def get(self, path: str) -> Answer:
+        return self._ask(f"GET {path}")
+
+    def post(self, path: str, **typed: str) -> Answer:
+        """Send a form, with the hidden fields of the page that was served last."""
+        return self._ask(f"POST {path}", urlencode({**self._hidden, **typed}))
+
+    def close(self) -> None:
+        self._socket.close()
+        self._used_at = 0
+
+    def _ask(self, what: str, form: str = "") -> Answer:
+        cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+        head = f"{what} HTTP/1.1\r\nHost: localhost:{self._port}\r\nCookie: {cookies}\r\n"
+        if form:
+            head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n"
+        if time.monotonic() - self._used_at > IDLE_SECONDS:
+            self.close()
+            self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=200)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        answer = self._exchange(f"{head}\r\n{form}".encode())
+        self._used_at = 0 if answer.header("Connection") == "close" else time.monotonic()
+        self._cookies |= dict(re.findall(r"(?mi)^set-cookie: (.+?)=(.*?);", answer.head))
+        hidden = re.findall('<input (?=[^>]*type="hidden")[^>]*name="(.*?)"[^>]*value="(.*?)"', answer.body)
+        self._hidden = dict(hidden) or self._hidden
+        return answer
+
+    def _exchange(self, sent: bytes) -> Answer:
+        started = time.perf_counter()
+        self._socket.sendall(sent)
+        with self._socket.makefile("rb") as received:
+            head = ""
+            while (line := received.readline().decode()) not in ("\r\n", ""):
+                head += line
+            length = re.search(r"(?i)content-length: (\d+)", head)
+            body = received.read(int(length[1])) if length else b""
+        return Answer(time.perf_counter() - started, int(head[9:12]), head, body.decode())

@@ -1,0 +1,40 @@
+"""The benchmarks measure what is promised. On a scale this small only what takes no time is judged."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.servers import ROOT
+
+STEPS = ("GET /login", "POST /login", "GET /login/code", "POST /login/code", "POST /login/recovery", "GET /account")
+TIMED = {
+    "POST /login",
+    "POST /login/code",
+    "POST /login/recovery",
+    *(f"{step} with 1,100 people" for step in STEPS),
+    "GET /login by many at once",
+    "a worker's memory, above idle",
+    "a signed-in page",
+}
+AT_ANY_SCALE = {
+    "SQL statements before a signed-in page's own",
+    "20 browsers send one recovery_code at once: sign-ins",
+    "20 browsers send one code at once: sign-ins",
+    "answers 5xx to these browsers",
+    "10 sign-ins at once: got in",
+    "answers 5xx but for 503 with Retry-After",
+}
+
+
+def test_every_promise_is_measured_and_the_exit_tells_whether_all_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick", "--json", str(path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert path.exists(), run.stderr
+    rows = json.loads(path.read_text())
+    assert {row["what"] for row in rows if row["promise"]} == TIMED | AT_ANY_SCALE
+    assert [row["what"] for row in rows if row["what"] in AT_ANY_SCALE and not row["holds"]] == []
+    assert all(row["what"] in run.stdout and row["ours"] >= 0 for row in rows)
+    assert run.returncode == any(row["holds"] is False for row in rows)
