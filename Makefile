@@ -29,7 +29,8 @@ seed: install
 	@$(BIN)/flask demo seed
 
 test: lint
-	@$(BIN)/pytest -q -n 3 --dist worksteal
+	@$(BIN)/pytest -q -n 3 --dist worksteal -m "not alone"
+	@$(BIN)/pytest -q -m alone
 
 lint: install
 	@$(BIN)/ruff check .

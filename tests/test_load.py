@@ -10,6 +10,7 @@ from runpy import run_path
 from statistics import median
 from threading import Event
 
+import pytest
 from flask import Flask
 
 from authn.passwords import Cost, Hasher
@@ -59,6 +60,7 @@ def sign_in(browser: RemoteBrowser, form: Form, n: int, over: list[float]) -> li
         time.sleep(int(answers[-1].headers["Retry-After"]))
 
 
+@pytest.mark.alone
 @on_sqlite
 def test_in_a_flood_of_sign_ins_everybody_gets_in_and_those_who_are_in_notice_little(
     app: Flask, make_person: Callable[..., Person], tmp_path: Path
