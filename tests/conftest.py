@@ -55,7 +55,7 @@ class Person:
         return next(code for code in ("000000", "111111", "222222", "333333") if code not in right)
 
 
-# Where rows live: each test that has a database is run on SQLite and on PostgreSQL ------------------------------------
+# Where rows live: on SQLite and on PostgreSQL; --engine=postgresql runs everything there ------------------------------
 
 
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"])  # for tests of one of them alone
@@ -88,7 +88,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = any(mark.args[0] == "engine" for mark in metafunc.definition.iter_markers("parametrize"))
     if "engine" in metafunc.fixturenames and not chosen:
-        metafunc.parametrize("engine", _engines(metafunc.config))
+        engines = _engines(metafunc.config)
+        metafunc.parametrize("engine", engines[:1] if metafunc.definition.get_closest_marker("pages") else engines)
 
 
 def _engines(config: pytest.Config) -> list[str]:

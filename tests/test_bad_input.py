@@ -22,6 +22,8 @@ from tests.conftest import (
 )
 from tests.pages import Browser, Form, Page
 
+pytestmark = pytest.mark.pages
+
 URLENCODED = "application/x-www-form-urlencoded"
 NEW = "new@example.com"  # enrolls here; everybody else has an app and a saved code
 

@@ -11,6 +11,8 @@ from itsdangerous import URLSafeTimedSerializer
 from tests.conftest import Person, enroll, give_password, is_signed_in, save_new_code, scan, sign_in
 from tests.pages import Browser, Page
 
+pytestmark = pytest.mark.pages
+
 PAGES = ["/account", "/login/code", "/mfa/setup", "/mfa/recovery-code", "/mfa/lost-device", "/verify"]
 HALF_A_YEAR = 180 * 86400
 

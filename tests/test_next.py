@@ -14,6 +14,8 @@ from models import Session
 from tests.conftest import Person, give_password, rows, scan, shown_code, sign_in
 from tests.pages import Browser, Page
 
+pytestmark = pytest.mark.pages
+
 CASES = json.loads(Path(__file__).with_name("next_payloads.json").read_text(encoding="utf-8"))
 PAYLOADS = [case["next"] for case in CASES]
 GOOD = ["/account", "/account?x=1#y", "/account/recovery-code"]

@@ -14,6 +14,8 @@ from tests.conftest import Clock, Person
 from tests.pages import Browser, Page, read_page, words
 from tests.places import PLACES, World
 
+pytestmark = pytest.mark.pages
+
 STATIC = Path(__file__).parent.parent / "static"
 CSS = (STATIC / "app.css").read_text()
 STYLED = set(re.findall(r"\.([a-z][\w-]*)(?=[^{}]*\{)", re.sub(r"/\*.*?\*/", "", CSS)))

@@ -14,6 +14,8 @@ from models import TABLES
 from tests.conftest import Person, give_password, save_new_code, sign_in
 from tests.pages import Browser, Page
 
+pytestmark = pytest.mark.pages
+
 Make = Callable[..., Flask]
 ROOT = Path(__file__).parent.parent
 OURS = {"app", "settings", "store", "models", "authn", "blueprints", "migrations", "tests", "benchmarks"}

@@ -37,6 +37,8 @@ from tests.conftest import (
 )
 from tests.pages import Browser, Page
 
+pytestmark = pytest.mark.pages
+
 ROOT = Path(__file__).parents[2]
 NEW = "three herons and a lighthouse"
 URLENCODED = "application/x-www-form-urlencoded"

@@ -15,6 +15,8 @@ from tests.attacks.test_d_browser import FORMS, URLENCODED, Site, Visit, arrive,
 from tests.conftest import PASSWORD, Clock, Person, count, give_password, kinds, sign_in
 from tests.pages import Browser
 
+pytestmark = pytest.mark.pages
+
 BUTTONS = {  # forms without a field
     "login.sign_out",
     "recovery.finish_without_code",

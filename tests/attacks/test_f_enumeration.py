@@ -33,6 +33,8 @@ from tests.conftest import (
 )
 from tests.pages import Browser, Page
 
+pytestmark = pytest.mark.pages
+
 NOBODY = "nobody@example.com"
 WRONG = "a guess of somebody"
 
