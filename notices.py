@@ -7,7 +7,7 @@ import logging
 import ssl
 from datetime import UTC, datetime
 from email.message import EmailMessage
-from functools import cached_property
+from functools import cached_property, partial
 from queue import Full, Queue
 from smtplib import SMTP, SMTP_SSL, SMTPException
 from threading import Thread
@@ -91,10 +91,11 @@ class Mailer:
             log.error("the process ended with %d mails not sent", self._queue.unfinished_tasks)
 
     def _send(self, message: EmailMessage) -> None:
-        kind = SMTP_SSL if self._server.scheme == "smtps" else SMTP
+        tls = ssl.create_default_context()  # which SMTP_SSL would otherwise do without, and trust any certificate
+        kind = partial(SMTP_SSL, context=tls) if self._server.scheme == "smtps" else SMTP
         with kind(self._server.hostname or "", self._server.port or 0, timeout=_TIMEOUT_SECONDS) as smtp:
             if kind is SMTP and smtp.ehlo()[0] == 250 and smtp.has_extn("starttls"):
-                smtp.starttls(context=ssl.create_default_context())
+                smtp.starttls(context=tls)
             if self._server.username:
                 smtp.login(unquote(self._server.username), unquote(self._server.password or ""))
             smtp.send_message(message)
