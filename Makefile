@@ -23,7 +23,7 @@ run: install seed
 
 # The demo's people as new, recovery codes on.
 seed: install
-	@mkdir -p $(INSTANCE)
+	@mkdir -p -m 700 $(INSTANCE)
 	@$(BIN)/flask db upgrade
 	@$(BIN)/flask recovery-codes enable
 	@$(BIN)/flask demo seed

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from secrets import randbelow, token_hex
 from typing import Any
@@ -70,6 +71,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     for filter_ in (words.day, words.moment, words.iso, words.stamp, words.duration):
         app.add_template_filter(filter_)
     _register_error_pages(app)
+    app.log_exception = partial(_log_exception, app)  # type: ignore[method-assign]
     return app
 
 
@@ -174,6 +176,11 @@ def _add_headers(response: Response) -> Response:
     if current_app.config["SITE_URL"].startswith("https:"):
         response.headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
     return response
+
+
+def _log_exception(app: Flask, error: Any) -> None:
+    """By the endpoint: a path may hold the token of a link that still works."""
+    app.logger.error("exception in %s [%s]", request.endpoint, request.method, exc_info=error)
 
 
 def _healthz() -> ResponseReturnValue:

@@ -57,6 +57,7 @@ class Act:
     remote_addr: str = ""
     user_agent: str = ""
     by: str = ""  # who acts, when it is not the person: an admin's address, "the command line"
+    admin: int | None = None  # the id of that admin
     known_browser: str = ""  # the id of a browser that this account has finished a sign-in with
 
 
@@ -247,9 +248,9 @@ class User(Table):
             Event.record(Kind.PASSWORD_WRONG, act, user)
             return None
         with store().database.atomic():
-            charge.take_back()
             if renewed and cls.update(password_hash=renewed).where(user._has_kept_its_password()).execute():
                 user.password_hash = renewed
+            charge.take_back()
             Event.record(Kind.PASSWORD_RIGHT, act, user)
         return user
 
@@ -342,8 +343,8 @@ class User(Table):
 
     def _set(self, kind: Kind, act: Act, **changes: bool) -> bool:
         with store().database.atomic():
+            Event.record(kind, act, self)  # first: an admin may stop being one by this very change
             User.update(changes).where(User.id == self.id).execute()
-            Event.record(kind, act, self)
         return True
 
     def _is_the_last_admin(self) -> bool:
@@ -631,7 +632,7 @@ class Session(Table):
 
     def end(self, kind: Kind, act: Act) -> None:
         """Delete the session: a copied cookie is dead, and a recovery code it claimed is free again."""
-        with store().database.atomic():
+        with _alone_with(self.user):
             # Whatever token it has by now; the time tells it from another session to which SQLite gave its id again.
             this_one = (Session.id == self.id) & (Session.user == self.user) & (Session.created_at == self.created_at)
             if Session.delete().where(this_one).execute():
@@ -646,7 +647,7 @@ class Session(Table):
 
     def revoke(self, session_id: int, act: Act) -> bool:
         """End another session of the same person; say whether there was one."""
-        with store().database.atomic():
+        with _alone_with(self.user):
             other = (Session.id == session_id) & (Session.id != self.id) & (Session.user == self.user)
             revoked = Session.delete().where(other).execute()
             if revoked:
@@ -704,8 +705,9 @@ class TotpAuthenticator(Table):
     def newest_secret(cls, email: str) -> bytes | None:
         """The secret this person's app holds, or the first one is to hold: for the demo's phone."""
         user = User.get_or_none(User.email == email)
-        begun = Enrollment.select().join(Session).where(Session.user == user).order_by(Enrollment.id.desc())
-        newest = cls.get_or_none(cls.user == user) or begun.first()
+        of_sessions = Enrollment.select(Enrollment, Session, User).join(Session).join(User)
+        begun = of_sessions.where(Session.user == user).order_by(Enrollment.id.desc())
+        newest = user and (user.authenticator() or begun.first())
         with suppress(Unreadable):
             return newest.secret() if newest else None
         return None
@@ -814,7 +816,12 @@ class Enrollment(Table):
             return Refusal.WRONG
         with _alone_with(session.user):
             session.check_still_as_found()
-            fresh = Enrollment.get_by_id(self.id)  # a double click may have confirmed it: its code stays the same
+            # A double click may have confirmed it: its code stays the same. Another page may have begun a new one.
+            fresh = Enrollment.get_or_none(
+                Enrollment.session == session, Enrollment.sealed_secret == bytes(self.sealed_secret)
+            )
+            if fresh is None:
+                raise Superseded
             fresh.confirmed_step, fresh.confirmed_at = step, act.now
             code_is_due = codes_on and not session.user.has_saved_code()
             if code_is_due and not fresh.sealed_code:
@@ -1227,7 +1234,12 @@ class Event(Table):
 
     @classmethod
     def record(cls, kind: Kind, act: Act, user: User | None = None, detail: str = "") -> None:
-        """Write the event, and one log line once it is committed: JSON, in which nothing can break the line."""
+        """Write the event, and one log line once it is committed: JSON, in which nothing can break the line. What an
+        admin does happens only with its event: Superseded, in the verb's transaction, when they are none any more."""
+        if act.admin:
+            still = (User.id == act.admin) & User.is_admin & User.is_active
+            if not User.update(is_active=True).where(still).execute():
+                raise Superseded
         event = cls.create(
             at=act.now,
             kind=kind,
@@ -1334,7 +1346,9 @@ class Invitation(Table):
         meanwhile. Refused when it may not be chosen."""
         password_hash = store().policy.hash_choice(password, self.user.email)
         with _alone_with(self.user):
-            unused = (Invitation.id == self.id) & Invitation.used_at.is_null()
+            # By its token too: SQLite gives the id of a link that was replaced to the one in its place.
+            this_one = (Invitation.id == self.id) & (Invitation.token_digest == self.token_digest)
+            unused = this_one & Invitation.used_at.is_null()
             if not Invitation.update(used_at=act.now).where(unused).execute():
                 return False
             Event.record(Kind.INVITATION_USED, act, self.user)
@@ -1367,8 +1381,8 @@ def _reseal(row: Any, field: Any, purpose: str, owner: User, counts: list[int]) 
     except Unreadable:
         counts[1] += 1
         return
-    type(row).update({field: renewed}).where(type(row).id == row.id).execute()
-    counts[0] += 1
+    unchanged = (type(row).id == row.id) & (field == bytes(sealed))  # it may have been erased meanwhile
+    counts[0] += int(type(row).update({field: renewed}).where(unchanged).execute())
 
 
 TABLES = (User, Session, TotpAuthenticator, Enrollment, RecoveryCode, Throttle, Event, Setting, Invitation)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from functools import cached_property, partial
 from queue import Full, Queue
-from smtplib import SMTP, SMTP_SSL, SMTPException
+from smtplib import SMTP, SMTP_SSL
 from threading import Thread
 from time import monotonic, sleep
 from typing import Any
@@ -78,7 +78,7 @@ class Mailer:
             message = self._queue.get()
             try:
                 self._send(message)
-            except (OSError, SMTPException, ValueError) as error:  # ValueError: names that are not ASCII
+            except Exception as error:  # whatever it is, the next mail may do better
                 log.error("a mail could not be sent: %s", error)
             self._queue.task_done()
 

@@ -44,8 +44,8 @@ def _boolean_or_unset(value: Any) -> bool | None:
 def _number(at_least: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         text = str(value).strip()
-        if not text.isdecimal() or int(text) < at_least:
-            raise ValueError(f"must be a whole number, {at_least} or more")
+        if not re.fullmatch("[0-9]{1,9}", text) or int(text) < at_least:
+            raise ValueError(f"must be a whole number from {at_least} to 999999999")
         return int(text)
 
     return read

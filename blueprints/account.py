@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from authn.passwords import Refused
 from blueprints import signin
 from blueprints.forms import MAX_ID, ButtonForm, NewPasswordForm, PasswordForm, id_in_query, page, reject
-from models import Event, Invitation, RecoveryCode, Refusal, Session
+from models import Event, Invitation, RecoveryCode, Refusal, Session, Superseded
 
 bp = Blueprint("account", __name__)
 
@@ -18,11 +18,14 @@ _PAGE = 50
 def overview() -> ResponseReturnValue:
     sign_in = signin.here()
     user = sign_in.user
+    authenticator = user.authenticator()
+    if authenticator is None:  # reset in this very moment
+        raise Superseded
     return page(
         "account/overview.html",
         user=user,
         here=sign_in,
-        authenticator=user.authenticator(),
+        authenticator=authenticator,
         codes_on=signin.recovery_codes_on(),
         saved_code=RecoveryCode.saved(user).first(),
         unsaved_code=RecoveryCode.unsaved(user).first(),

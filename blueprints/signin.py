@@ -147,7 +147,8 @@ def act(email: str | None = None) -> Act:
 
 def admin_act() -> Act:
     """This request, as something an admin does about somebody else."""
-    return replace(act(), by=here().user.email)
+    admin = here().user
+    return replace(act(), by=admin.email, admin=admin.id)
 
 
 def act_of_command_line() -> Act:
@@ -266,7 +267,8 @@ def _known_browser(email: str) -> str:
     if not mark or not email:
         return ""
     user = User.get_or_none(User.email == email)
-    return browser if user and hmac.compare_digest(mark.encode(), _browser_mark(browser, user).encode()) else ""
+    expected = _browser_mark(browser, user)  # also for nobody, so that no time tells who is here
+    return browser if hmac.compare_digest(mark.encode(), expected.encode()) and user else ""
 
 
 def _remember_browser(user: User) -> None:
@@ -289,6 +291,7 @@ def _remember_browser(user: User) -> None:
         return response
 
 
-def _browser_mark(browser: str, user: User) -> str:
+def _browser_mark(browser: str, user: User | None) -> str:
     """Bound to the account and to its password: a new password forgets every browser."""
-    return store().keyring.fingerprint("known browser", f"{browser}\0{user.id}\0{user.password_changed_at}")
+    account = f"{user.id}\0{user.password_changed_at}" if user else ""
+    return store().keyring.fingerprint("known browser", f"{browser}\0{account}")

@@ -102,12 +102,12 @@ def for_templates() -> dict[str, Any]:
     }
 
 
-def sentence(event: Event) -> str:
-    """What happened, for people; with who did it where that was somebody else."""
+def sentence(event: Event, to_admins: bool = True) -> str:
+    """What happened, for people; an admin's reason for a reset is for admins alone."""
     said = SENTENCES.get(Kind(event.kind), event.kind.replace("_", " ").capitalize())
     if event.kind == Kind.SIGNED_IN and event.detail == Factor.RECOVERY:
         said += " with recovery code"
-    elif event.detail and event.kind == Kind.MFA_RESET:
+    elif event.detail and event.kind == Kind.MFA_RESET and to_admins:
         said += f" ({event.detail})"
     return said
 

@@ -1,12 +1,25 @@
 """What the verbs of models guarantee when something else happens between two of their steps."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from flask import Flask
 
 from authn import passwords, totp
-from models import Act, Enrollment, Kind, RecoveryCode, Refusal, Session, Superseded, Throttle, TotpAuthenticator, User
+from models import (
+    Act,
+    Enrollment,
+    Invitation,
+    Kind,
+    RecoveryCode,
+    Refusal,
+    Session,
+    Superseded,
+    Throttle,
+    TotpAuthenticator,
+    User,
+)
 from tests.conftest import PASSWORD, Person, count, enroll, give_password, kinds, rows, shown_code, sign_in
 from tests.conftest import save_new_code as save
 from tests.pages import Browser
@@ -274,3 +287,53 @@ def test_normalizing_a_flood_of_marks_is_not_paid_for(app: Flask, omar: Person) 
         page = Browser(app).submit("/login", **{"email": omar.email, "password": "x", field: flood})
         assert page.status in (413, 422)
     assert time.process_time() - started < 0.5
+
+
+def test_a_link_that_was_found_before_a_reset_does_not_stand_in_for_the_one_after(
+    app: Flask, omar: Person, act: Act
+) -> None:
+    with app.app_context():
+        user = User.get(User.email == omar.email)
+        old = Invitation.find(Invitation.issue(user, act), act.now)
+        assert old
+        token = user.reset_mfa(act)
+        assert not old.use(NEW, act)
+        assert User.with_password(omar.email, NEW, act) is None
+        new = Invitation.find(token, act.now)
+        assert new and new.use(NEW, act)
+        assert User.with_password(omar.email, NEW, act)
+
+
+@pytest.mark.parametrize("change", ["make_admin", "unlock", "deactivate", "reset_mfa"])
+@pytest.mark.parametrize("end", ["deactivate", "remove_admin"])
+def test_what_an_admin_asked_for_does_not_happen_once_they_are_none(
+    app: Flask, ines: Person, omar: Person, make_person, act: Act, end: str, change: str
+) -> None:
+    make_person("rosa@example.com", admin=True)
+    with app.app_context():
+        asking = User.get(User.email == ines.email)
+        hers = replace(act, by=ines.email, admin=asking.id)
+        assert getattr(asking, end)(act)
+        before = rows(app, User), rows(app, TotpAuthenticator), kinds(app)
+        with pytest.raises(Superseded):
+            getattr(User.get(User.email == omar.email), change)(hers)
+        assert (rows(app, User), rows(app, TotpAuthenticator), kinds(app)) == before
+        User.update(is_admin=True, is_active=True).where(User.id == asking.id).execute()
+        assert getattr(User.get(User.email == omar.email), change)(hers)
+
+
+def test_a_code_confirms_only_the_app_it_was_typed_for(app: Flask, omar: Person, clock, act: Act) -> None:
+    browser = Browser(app)
+    sign_in(browser, omar)
+    browser.open("/mfa/setup")
+    with app.app_context():
+        stale = Enrollment.get()
+        session = Session.get(Session.id == stale.session_id)
+        code = totp.code_at(stale.secret(), clock.now)
+        session.make_new_code(act)  # in another tab
+        with pytest.raises(Superseded):
+            stale.confirm(session, code, act, codes_on=True)
+        fresh = Enrollment.open_or_begin(session, act)
+        with pytest.raises(Superseded):
+            stale.confirm(session, code, act, codes_on=True)
+        assert fresh.confirm(session, totp.code_at(fresh.secret(), clock.now), act, codes_on=True)
