@@ -123,7 +123,7 @@ def gunicorn(command: list[str], folder: Path, settings: dict[str, str]) -> Iter
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind(("127.0.0.1", 0))
         listener.listen(512)
-        port, options = listener.getsockname()[1], ["--bind", f"fd://{listener.fileno()}"]
+        port, options = listener.getsockname()[1], ["--bind", f"fd://{listener.fileno()}", "--graceful-timeout=1"]
         server = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", *options, *command],
             cwd=ROOT,
@@ -137,4 +137,4 @@ def gunicorn(command: list[str], folder: Path, settings: dict[str, str]) -> Iter
         yield port, server.pid
     finally:
         server.send_signal(signal.SIGINT)  # at once
-        server.wait(20)
+        server.wait(60)
