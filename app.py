@@ -48,7 +48,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app = Flask(__name__)
     app.config.update(settings.load(config or {}, Path(app.instance_path)))
     _configure(app)
-    _open_store(app)
+    own = app.extensions["store"] = _make_store(app.config)
+    _open_store(app, own)
+    _send_notices(app, own)
     _log_to_stderr()
 
     app.before_request(_refuse_foreign_requests)
@@ -95,10 +97,8 @@ def _configure(app: Flask) -> None:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
 
-def _open_store(app: Flask) -> None:
-    """Let the tables live in this app's own store while one of its contexts is open."""
-    config = app.config
-    own = store.Store(
+def _make_store(config: Mapping[str, Any]) -> store.Store:
+    return store.Store(
         store.connect_database(config["DATABASE_URL"]),
         Keyring([config["SECRET_KEY"], *config["SECRET_KEY_FALLBACKS"]]),
         Policy(
@@ -115,12 +115,10 @@ def _open_store(app: Flask) -> None:
         ),
         config["ADDRESS_LIMIT"],
     )
-    app.extensions["store"] = own
-    if config["MAIL_URL"]:
-        app.extensions["mailer"] = Mailer(  # which keeps it alive: the signal holds it weakly
-            config["MAIL_URL"], config["SITE_NAME"], config["SITE_URL"], config["SUPPORT_CONTACT"]
-        )
-        recorded.connect(app.extensions["mailer"], own)
+
+
+def _open_store(app: Flask, own: store.Store) -> None:
+    """Let the tables live in this app's own store while one of its contexts is open."""
 
     def open_own(_app: Flask) -> None:
         g.store = store.opened(own)
@@ -131,6 +129,15 @@ def _open_store(app: Flask) -> None:
 
     appcontext_pushed.connect(open_own, app, weak=False)
     app.teardown_appcontext(close_own)
+
+
+def _send_notices(app: Flask, own: store.Store) -> None:
+    config = app.config
+    if config["MAIL_URL"]:
+        app.extensions["mailer"] = Mailer(  # which keeps it alive: the signal holds it weakly
+            config["MAIL_URL"], config["SITE_NAME"], config["SITE_URL"], config["SUPPORT_CONTACT"]
+        )
+        recorded.connect(app.extensions["mailer"], own)
 
 
 def _log_to_stderr() -> None:
@@ -185,9 +192,7 @@ def _log_exception(app: Flask, error: Any) -> None:
 
 def _healthz() -> ResponseReturnValue:
     """Whether the database answers and its tables are up to date. Says no more than that to strangers."""
-    missing = store.missing_migrations()
-    if missing:
-        return _database_unavailable(f"run flask db upgrade to apply {', '.join(missing)}")
+    store.check_migrations()
     return Response("ok", mimetype="text/plain")
 
 
@@ -277,7 +282,7 @@ def _record(kind: Kind, detail: str = "") -> ResponseReturnValue | None:
     return None
 
 
-def _database_unavailable(error: Exception | str) -> ResponseReturnValue:
+def _database_unavailable(error: Exception) -> ResponseReturnValue:
     current_app.logger.error("the database is not available: %s", error)
     store.reconnect()
     return _status_page(503), 503, {"Retry-After": str(RETRY_SECONDS)}

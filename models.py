@@ -691,7 +691,7 @@ class TotpAuthenticator(Table):
         """Charge a try, then compare. What is not six digits is not a try. Paused when none may be made."""
         code = totp.read(typed)
         if code is None:
-            Throttle.check(ONE_TIME_CODE, user.email, act)
+            Throttle.check(ONE_TIME_CODE, user.email, act)  # which charge does for the rest
             return Refusal.NOT_A_CODE
         charge = Throttle.charge(ONE_TIME_CODE, user.email, act)
         authenticator = user.authenticator()
@@ -701,8 +701,8 @@ class TotpAuthenticator(Table):
             return Refusal.WRONG
         return TriedCode(authenticator, step, charge)
 
-    @classmethod
-    def newest_secret(cls, email: str) -> bytes | None:
+    @staticmethod
+    def newest_secret(email: str) -> bytes | None:
         """The secret this person's app holds, or the first one is to hold: for the demo's phone."""
         user = User.get_or_none(User.email == email)
         of_sessions = Enrollment.select(Enrollment, Session, User).join(Session).join(User)
@@ -987,7 +987,7 @@ class RecoveryCode(Table):
         try:
             digest = recovery_codes.digest(recovery_codes.read(typed), user.id)
         except Slip as slip:
-            Throttle.check(RECOVERY_CODE, user.email, act)
+            Throttle.check(RECOVERY_CODE, user.email, act)  # which charge does for the rest
             return slip
         charge = Throttle.charge(RECOVERY_CODE, user.email, act)
         try:

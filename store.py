@@ -122,9 +122,11 @@ def connect_database(url: str) -> Database:
     )
 
 
-def missing_migrations() -> list[str]:
-    """The names of the migrations that `flask db upgrade` would apply."""
-    return [each.name for each in Runner(store().database, _MIGRATIONS).status() if not each.applied]
+def check_migrations() -> None:
+    """Raise OperationalError, which says what to do, while a migration is missing."""
+    missing = [each.name for each in Runner(store().database, _MIGRATIONS).status() if not each.applied]
+    if missing:
+        raise OperationalError(f"run flask db upgrade to apply {', '.join(missing)}")
 
 
 def upgrade() -> list[str]:

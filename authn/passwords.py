@@ -6,7 +6,7 @@ import string
 import unicodedata
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from threading import BoundedSemaphore
@@ -67,25 +67,23 @@ class Hasher:
             matches, renewed = self._context.verify_and_update(typed, stored or self._nobody)
         return bool(matches), renewed
 
-    @contextmanager
-    def place_in_line(self) -> Iterator[None]:
+    def place_in_line(self) -> AbstractContextManager[None]:
         """For whoever is about to verify: one of as many places as are hashed for and may wait; TooBusy, at once, when
         all are taken, so that a flood of sign-ins leaves the server threads for everybody else."""
-        if not self._places.acquire(blocking=False):
-            raise TooBusy
-        try:
-            yield
-        finally:
-            self._places.release()
+        return _one_of(self._places, wait_seconds=0)
 
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if not self._slots.acquire(timeout=_LONGEST_WAIT_SECONDS):
-            raise TooBusy
-        try:
-            yield
-        finally:
-            self._slots.release()
+    def _slot(self) -> AbstractContextManager[None]:
+        return _one_of(self._slots, _LONGEST_WAIT_SECONDS)
+
+
+@contextmanager
+def _one_of(places: BoundedSemaphore, wait_seconds: float) -> Iterator[None]:
+    if not places.acquire(timeout=wait_seconds):
+        raise TooBusy
+    try:
+        yield
+    finally:
+        places.release()
 
 
 class Policy(Hasher):

@@ -15,6 +15,7 @@ import psycopg
 
 from models import TABLES
 
+ALL_TABLES = ", ".join(f'"{table._meta.table_name}"' for table in TABLES)
 MISSING = "PostgreSQL is not installed: Debian's package postgresql has it"
 SETTINGS = {
     "listen_addresses": "",
@@ -93,8 +94,7 @@ class Server:
             self.lent.add(database)
             return self.create(database, "migrated")
         self.disconnect(database)
-        tables = ", ".join(f'"{table._meta.table_name}"' for table in TABLES)
-        self.execute(f"TRUNCATE {tables} RESTART IDENTITY", database)
+        self.execute(f"TRUNCATE {ALL_TABLES} RESTART IDENTITY", database)
         return self.url(database)
 
     def disconnect(self, database: str) -> None:

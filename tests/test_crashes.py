@@ -216,9 +216,8 @@ def holding_the_lock(url: str) -> Iterator[None]:
             other.execute("BEGIN IMMEDIATE")
             yield
         return
-    tables = ", ".join(f'"{table._meta.table_name}"' for table in TABLES)
     with closing(psycopg.connect(url)) as connection:
-        connection.execute(f"LOCK TABLE {tables} IN EXCLUSIVE MODE")
+        connection.execute(f"LOCK TABLE {postgres.ALL_TABLES} IN EXCLUSIVE MODE")
         yield
 
 
