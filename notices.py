@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from functools import cached_property, partial
 from queue import Full, Queue
-from smtplib import SMTP, SMTP_SSL
+from smtplib import SMTP, SMTP_SSL, SMTPException
 from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from models import Event, Kind
+from settings import is_loopback
 
 log = logging.getLogger("sparekey.mail")
 
@@ -79,7 +80,7 @@ class Mailer:
             try:
                 self._send(message)
             except Exception as error:  # whatever it is, the next mail may do better
-                log.error("a mail could not be sent: %s", error)
+                log.error("a mail could not be sent: %r", error)
             self._queue.task_done()
 
     def _send_what_waits(self) -> None:
@@ -93,9 +94,12 @@ class Mailer:
     def _send(self, message: EmailMessage) -> None:
         tls = ssl.create_default_context()  # which SMTP_SSL would otherwise do without, and trust any certificate
         kind = partial(SMTP_SSL, context=tls) if self._server.scheme == "smtps" else SMTP
-        with kind(self._server.hostname or "", self._server.port or 0, timeout=_TIMEOUT_SECONDS) as smtp:
+        host = self._server.hostname or ""
+        with kind(host, self._server.port or 0, timeout=_TIMEOUT_SECONDS) as smtp:
             if kind is SMTP and smtp.ehlo()[0] == 250 and smtp.has_extn("starttls"):
                 smtp.starttls(context=tls)
             if self._server.username:
+                if not (isinstance(smtp.sock, ssl.SSLSocket) or is_loopback(host)):
+                    raise SMTPException("the server offers no TLS, and the password must not travel in clear")
                 smtp.login(unquote(self._server.username), unquote(self._server.password or ""))
             smtp.send_message(message)

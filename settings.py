@@ -88,7 +88,8 @@ def _mail_url(value: Any) -> str | None:
     if value is None:
         return None
     url = _text(value)
-    if not re.fullmatch(r"smtps?://([^@/?#\s]*@)?[^@/?#:\s]+(:[0-9]{1,5})?/?(\?from=[^@&#\s]+@[^@&#\s]+)?", url):
+    form = re.fullmatch(r"smtps?://(?:[^@/?#\s]*@)?[^@/?#:\s]+(?::([0-9]{1,5}))?/?(\?from=[^@&#\s]+@[^@&#\s]+)?", url)
+    if form is None or int(form[1] or 0) > 65535:
         raise ValueError("must be in the form smtp://user:password@host:port?from=address, or smtps://")
     return url
 

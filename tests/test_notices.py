@@ -1,14 +1,26 @@
 """People are told by mail about changes to how they sign in, by a real mail server, and no mail holds up a sign-in."""
 
+import gc
 import socket
+import ssl
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import Message
+from ipaddress import ip_address
+from pathlib import Path
 from queue import Empty, Queue
+from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask
 
 from models import Kind, recorded
@@ -39,13 +51,20 @@ def port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def listening(inbox: Inbox, port: int, **options: Any) -> Iterator[Inbox]:
+    server = Controller(inbox, hostname="127.0.0.1", port=port, **options)
+    server.start()
+    try:
+        yield inbox
+    finally:
+        server.stop()
+
+
 @pytest.fixture
 def inbox(port: int) -> Iterator[Inbox]:
-    inbox = Inbox()
-    server = Controller(inbox, hostname="127.0.0.1", port=port)
-    server.start()
-    yield inbox
-    server.stop()
+    with listening(Inbox(), port) as inbox:
+        yield inbox
 
 
 @pytest.fixture
@@ -86,6 +105,14 @@ def test_enrollment_password_and_reset_are_told_and_nothing_else_is(
         inbox.mails.get(timeout=0.2)
 
 
+def is_logged(caplog: pytest.LogCaptureFixture, text: str, times: int = 1) -> bool:
+    """Whether it is so often in the log, within ten seconds."""
+    deadline = time.monotonic() + 10
+    while caplog.text.count(text) < times and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return caplog.text.count(text) == times
+
+
 def test_a_mail_server_that_is_away_does_not_hold_up_a_sign_in(app: Flask, maya: Person) -> None:
     assert enroll(Browser(app), maya).h1 == "Security"
 
@@ -93,10 +120,68 @@ def test_a_mail_server_that_is_away_does_not_hold_up_a_sign_in(app: Flask, maya:
 def test_a_mail_that_cannot_be_sent_does_not_stop_the_next(make_app, make_person, caplog) -> None:
     app = make_app("misspelt", RECOVERY_CODES_ENABLED=True, MAIL_URL="smtp://mail..example.com")
     enroll(Browser(app), make_person("maya@example.com", enrolled=False, on=app))
-    deadline = time.monotonic() + 10
-    while caplog.text.count("a mail could not be sent") < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert caplog.text.count("a mail could not be sent") == 2
+    assert is_logged(caplog, "label empty or too long", times=2)
+
+
+def certificate(folder: Path) -> Path:
+    """One for 127.0.0.1 that it has given to itself, with its key."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now, address = datetime.now(UTC), x509.IPAddress(ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=True)
+        .sign(key, SHA256())
+    )
+    path = folder / "mail.pem"
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + made.public_bytes(Encoding.PEM)
+    )
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # asyncio's, of a connection whose TLS was refused
+def test_a_server_whose_certificate_nobody_vouches_for_gets_neither_password_nor_mail(
+    make_app, make_person, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(path := certificate(tmp_path))
+    inbox, app = Inbox(), make_app("tls", RECOVERY_CODES_ENABLED=True, MAIL_URL=f"smtps://127.0.0.1:{port}")
+    maya = make_person("maya@example.com", enrolled=False, on=app)
+    with listening(inbox, port, ssl_context=tls):
+        browser = Browser(app)
+        enroll(browser, maya)
+        assert is_logged(caplog, "CERTIFICATE_VERIFY_FAILED", times=2)
+        assert inbox.mails.empty()
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))  # somebody does
+        browser.submit("/account/password", current_password=PASSWORD, new_password=NEW)
+        assert inbox.next()["Subject"] == "Sparekey: Your password was changed"
+    gc.collect()  # while it is ignored
+
+
+@pytest.mark.parametrize(("host", "is_sent"), [("0.0.0.0", False), ("127.0.0.1", True)], ids=["elsewhere", "loopback"])  # noqa: S104
+def test_the_password_of_the_mail_server_leaves_this_machine_over_tls_alone(
+    make_app, make_person, port: int, host: str, is_sent: bool, caplog
+) -> None:
+    """0.0.0.0 leads here as well, and is no loopback address by name."""
+    typed = list[bytes]()
+
+    def authenticate(_server, _session, _envelope, _mechanism, login) -> AuthResult:
+        typed.append(login.password)
+        return AuthResult(success=True)
+
+    app = make_app("clear", RECOVERY_CODES_ENABLED=True, MAIL_URL=f"smtp://site:a-secret@{host}:{port}")
+    options = {"authenticator": authenticate, "auth_require_tls": False}
+    with listening(inbox := Inbox(), port, **options):
+        enroll(Browser(app), make_person("maya@example.com", enrolled=False, on=app))
+        if is_sent:
+            assert inbox.next()["To"] == "maya@example.com"
+            assert set(typed) == {b"a-secret"}
+        else:
+            assert is_logged(caplog, "the password must not travel in clear", times=2)
+            assert (typed, inbox.mails.empty()) == ([], True)
 
 
 def test_without_mail_url_nothing_is_sent_and_a_receiver_of_ones_own_is_told(make_app, make_person) -> None:

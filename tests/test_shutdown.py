@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from flask import Flask
 
 from tests import servers, test_notices
 from tests.conftest import KEY, Person, on_sqlite
 from tests.servers import ROOT, Answer, Moment, Site, World, served
-from tests.test_notices import Inbox
+from tests.test_notices import Inbox, listening
 from tests.test_once import at_once
 
 clock, app, port = servers.clock, servers.app, test_notices.port
@@ -82,11 +81,8 @@ class SlowInbox(Inbox):
 
 @pytest.fixture
 def inbox(port: int) -> Iterator[Inbox]:
-    inbox = SlowInbox()
-    server = Controller(inbox, hostname="127.0.0.1", port=port)
-    server.start()
-    yield inbox
-    server.stop()
+    with listening(SlowInbox(), port) as inbox:
+        yield inbox
 
 
 def mail_url(port: int) -> str:
