@@ -135,6 +135,9 @@ def test_a_person_who_lost_phone_and_code_is_back_after_one_act_of_an_admin(
     log = admin.get("/admin/audit")
     assert "Authenticator reset (lost phone and code)" in log.text
     assert row_of(log, "Authenticator reset (").count("ines@example.com") == 1
+    activity = browser.get("/account/activity")
+    assert "Authenticator reset, by ines@example.com" in activity.text
+    assert "lost phone" not in activity.text, "the reason is for the audit log"
 
 
 def test_an_admin_cannot_reset_themself(app: Flask, admin: Browser, ines: Person) -> None:

@@ -5,8 +5,20 @@ import json
 import pytest
 from flask import Flask
 
-from models import Event, Kind, TotpAuthenticator, User
-from tests.conftest import KEY, PASSWORD, Person, count, give_password, is_signed_in, rows, sign_in, use_recovery_code
+import models
+from models import Event, Kind, RecoveryCode, TotpAuthenticator, User
+from tests.conftest import (
+    KEY,
+    PASSWORD,
+    Person,
+    count,
+    give_password,
+    is_signed_in,
+    rows,
+    save_new_code,
+    sign_in,
+    use_recovery_code,
+)
 from tests.pages import Browser
 from tests.test_commands import refusal, run, said
 
@@ -105,6 +117,30 @@ def test_reseal_moves_everything_to_the_newest_key_and_says_when_the_old_one_may
     after = make_app(SECRET_KEY=KEY, RECOVERY_CODES_ENABLED=True)
     assert sign_in(Browser(after), omar).h1 == "Security"
     assert use_recovery_code(Browser(after), omar).h1.startswith("You're in"), "recovery codes survive any key"
+
+
+def test_resealing_brings_back_no_code_that_is_saved_meanwhile(make_app, make_person) -> None:
+    before = make_app(SECRET_KEY=OLD_KEY, RECOVERY_CODES_ENABLED=True)
+    both = make_app(SECRET_KEY=KEY, SECRET_KEY_FALLBACKS=[OLD_KEY])
+    ines, browser = make_person("ines@example.com", code=False, on=before), Browser(before)
+    page = sign_in(browser, ines)
+
+    def read() -> RecoveryCode:
+        with both.app_context():
+            return RecoveryCode.get(RecoveryCode.sealed_code.is_null(False))
+
+    def reseal(row: RecoveryCode) -> list[int]:
+        counts = [0, 0]
+        with both.app_context():
+            models._reseal(row, RecoveryCode.sealed_code, models._RECOVERY_CODE, row.user, counts)
+        return counts
+
+    unsaved = read()
+    assert save_new_code(browser, page, ines).h1 == "Security"
+    assert reseal(unsaved) == [0, 0]
+    assert count(both, RecoveryCode, RecoveryCode.sealed_code.is_null()) == 1
+    browser.press(browser.get("/account/recovery-code"), "Make a new code")
+    assert reseal(read()) == [1, 0]
 
 
 def test_reseal_fails_in_one_sentence_when_a_key_is_missing_and_works_once_it_is_back(make_app, make_person) -> None:

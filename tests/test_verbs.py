@@ -2,11 +2,13 @@
 
 import time
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 from flask import Flask
 
-from authn import passwords, totp
+import models
+from authn import passwords, throttle, totp
 from models import (
     Act,
     Enrollment,
@@ -23,6 +25,7 @@ from models import (
 from tests.conftest import PASSWORD, Person, count, enroll, give_password, kinds, rows, shown_code, sign_in
 from tests.conftest import save_new_code as save
 from tests.pages import Browser
+from tests.test_once import at_once
 
 NEW = "three herons and a lighthouse"
 
@@ -337,3 +340,60 @@ def test_a_code_confirms_only_the_app_it_was_typed_for(app: Flask, omar: Person,
         with pytest.raises(Superseded):
             stale.confirm(session, code, act, codes_on=True)
         assert fresh.confirm(session, totp.code_at(fresh.secret(), clock.now), act, codes_on=True)
+
+
+def test_somebody_reset_while_the_account_page_is_made_is_sent_to_sign_in(app: Flask, omar: Person) -> None:
+    browser = Browser(app)
+    sign_in(browser, omar)
+    with app.app_context():
+        app_in_use = TotpAuthenticator.get()
+        app_in_use.delete_instance()
+    answer = browser.open("/account")
+    assert (answer.status, answer.headers["Location"]) == (303, "/login")
+    with app.app_context():
+        app_in_use.save(force_insert=True)
+    assert browser.open("/account").status == 200
+
+
+def test_whoever_decides_by_a_session_is_waited_for_before_it_ends(app: Flask, omar: Person, act: Act) -> None:
+    sign_in(Browser(app), omar)
+    decided, asked = Barrier(2), list[bool]()
+
+    def decide() -> None:
+        with app.app_context():
+            user = User.get(User.email == omar.email)
+            with models._alone_with(user):
+                decided.wait()
+                time.sleep(0.3)
+                asked.append(Session.select().where(Session.user == user).exists())
+
+    def end() -> None:
+        with app.app_context():
+            session = Session.get()
+            decided.wait()
+            session.end(Kind.SIGNED_OUT, act)
+
+    at_once([decide, end])
+    assert (asked, count(app, Session)) == ([True], 0)
+
+
+def test_a_password_whose_hash_is_renewed_waits_for_nobody_who_waits_for_it(make_app, make_person, act: Act) -> None:
+    """Deadlocks end in an error on PostgreSQL: whoever locks a person's row locks the counts after it."""
+    cheap, dear = make_app(), make_app(PASSWORD_HASH_COST="m=16,t=1,p=1")
+    omar = make_person("omar@example.com", on=cheap)
+    locked = Barrier(2)
+
+    def hold() -> None:
+        with cheap.app_context(), models._alone_with(User.get(User.email == omar.email)):
+            locked.wait()
+            time.sleep(0.5)
+            Throttle.forget((throttle.PASSWORD,), omar.email)
+
+    def give_it() -> bool:
+        with dear.app_context():
+            locked.wait()
+            return User.with_password(omar.email, PASSWORD, act) is not None
+
+    at_once([hold, give_it])
+    with dear.app_context():
+        assert "$m=16," in User.get().password_hash
