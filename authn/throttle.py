@@ -1,8 +1,9 @@
 """How long to wait after how many wrong tries. Where the counts live, and that a try is charged before it is compared,
 is decided in models."""
 
+import re
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 ADDRESS_WINDOW_SECONDS = 900
 
@@ -38,11 +39,17 @@ EVERY_LIMIT = (PASSWORD, ONE_TIME_CODE, RECOVERY_CODE)
 
 def network(remote_addr: str) -> str:
     """What counts as one address: all of IPv4's, and the 64 leading bits of IPv6's, which one household has to itself.
-    Text that is no address counts as itself."""
-    try:
-        address = ip_address(remote_addr)
-    except ValueError:
+    Some proxies write the port along. Text that is no address counts as itself."""
+    address = _address(remote_addr) or _address(re.sub(r"\]?:[0-9]+$", "", remote_addr).removeprefix("["))
+    if address is None:
         return remote_addr
     if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
         return str(IPv6Address(int(address) >> 64 << 64))
     return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None

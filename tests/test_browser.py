@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_IMODE
 
 import pyotp
 import pytest
@@ -49,6 +50,7 @@ def tick_and(page: Page, button: str) -> str:
 @pytest.mark.parametrize("javascript", [True, False], ids=["with JavaScript", "without JavaScript"])
 def test_maya_enrolls_signs_in_loses_her_phone_and_comes_back(demo: Demo, chromium: Browser, javascript: bool) -> None:
     demo.seed()
+    assert S_IMODE(demo.instance.stat().st_mode) == 0o700, "what is kept there is nobody else's"
     context = chromium.new_context(java_script_enabled=javascript)
     page = context.new_page()
     broken: list[str] = []

@@ -49,7 +49,11 @@ def test_each_kind_has_a_name_of_its_own() -> None:
         ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", True),
         ("2001:db8:1:2::1", "2001:DB8:0001:0002::1", True),
         ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("203.0.113.7:5001", "203.0.113.7:5002", True),
+        ("203.0.113.7:5001", "203.0.113.8:5001", False),
+        ("[2001:db8:1:2::1]:5001", "2001:db8:1:2::2", True),
         ("nowhere", "elsewhere", False),
+        ("nowhere:1", "nowhere:2", False),
         ("", "0.0.0.0", False),  # noqa: S104 - compared, not bound
     ],
 )
