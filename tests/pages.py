@@ -1,12 +1,17 @@
 """What a visitor sees of a page, and a browser without JavaScript that fills in the forms it was really served."""
 
+import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urljoin
 from xml.etree.ElementTree import Element
 
 import html5lib
 from flask import Flask
+
+TOKEN = "the CSRF token of this page"
+_CSRF = re.compile('(name="csrf_token" value=")([^"]+)')
 
 
 @dataclass
@@ -25,6 +30,7 @@ class Page:
     raw: str
     headers: Any
     tree: Element = field(repr=False)
+    token: str = ""  # the CSRF token, which the tree has as TOKEN
 
     @property
     def path(self) -> str:
@@ -80,6 +86,7 @@ class Page:
         inputs = list(form.iter("input"))
         fields = {i.get("name"): i.get("value") or "" for i in inputs if i.get("name") and i.get("type") != "checkbox"}
         fields |= {i.get("name"): "" for i in inputs if i.get("type") == "checkbox"}
+        fields |= {name: self.token for name, value in fields.items() if value == TOKEN}
         buttons = [button.get("name") or words(button) for button in form.iter("button")]
         return Form(form.get("action") or self.url, form.get("method") or "get", fields, buttons)
 
@@ -90,11 +97,23 @@ def words(element: Element) -> str:
 
 def read_page(response: Any, url: str) -> Page:
     raw = response.get_data(as_text=True)
-    html = response.mimetype == "text/html"
+    token = _CSRF.search(raw)
+    tree = _parse(_CSRF.sub(rf"\1{TOKEN}", raw), response.mimetype == "text/html")
+    return Page(
+        response.status_code,
+        url,
+        words(next(tree.iter("body"))),
+        raw,
+        response.headers,
+        tree,
+        token[2] if token else "",
+    )
+
+
+@lru_cache(maxsize=1000)  # but for the token, the same few pages are served again and again, and parsing takes long
+def _parse(raw: str, html: bool) -> Element:
     parser = html5lib.HTMLParser(strict=html and "<h1>Redirecting" not in raw, namespaceHTMLElements=False)
-    tree = parser.parse(raw if html else f"<!doctype html><title>x</title><pre>{raw}</pre>")
-    body = next(tree.iter("body"))
-    return Page(response.status_code, url, words(body), raw, response.headers, tree)
+    return parser.parse(raw if html else f"<!doctype html><title>x</title><pre>{raw}</pre>")
 
 
 class Browser:
