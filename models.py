@@ -1263,10 +1263,13 @@ class Event(Table):
 
     @classmethod
     def prune(cls, days: int, act: Act) -> int:
-        """Delete what happened longer ago, in portions, so that sign-ins go on meanwhile; how much it was. Uses of
-        recovery codes stay: the account page tells of them until the person has dismissed it."""
-        told = (Kind.RECOVERY_CODE_SPENT, Kind.RECOVERY_NOTICE_DISMISSED)
-        old = cls.select(cls.id).where(cls.at < act.now - days * 86400, cls.kind.not_in(told)).limit(_PORTION)
+        """Delete what happened longer ago, in portions, so that sign-ins go on meanwhile; how much it was. What pages
+        tell of however long ago it was stays: uses of recovery codes, and the last sign-in of each person."""
+        later = cls.alias()
+        again = later.select().where(later.user == cls.user, later.kind == Kind.SIGNED_IN, later.at > cls.at)
+        is_last = (cls.kind == Kind.SIGNED_IN) & cls.user.is_null(False) & ~fn.EXISTS(again)
+        told = cls.kind.in_((Kind.RECOVERY_CODE_SPENT, Kind.RECOVERY_NOTICE_DISMISSED)) | is_last
+        old = cls.select(cls.id).where(cls.at < act.now - days * 86400, ~told).limit(_PORTION)
         pruned = 0
         while portion := cls.delete().where(cls.id.in_(old)).execute():
             pruned += portion

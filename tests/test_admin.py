@@ -6,6 +6,7 @@ from flask import Flask
 from models import Event, Kind, Setting, Throttle, User
 from tests.conftest import (
     PASSWORD,
+    Clock,
     Person,
     count,
     give_password,
@@ -194,6 +195,29 @@ def test_a_password_link_from_the_people_page_works_once(app: Flask, admin: Brow
     link = page.text_of("link").removeprefix("http://localhost:5000")
     assert Browser(app).submit(link, new_password=NEW).notice == "Your password is set. Sign in with it."
     assert Browser(app).open(link).status == 404
+
+
+def test_the_people_page_says_when_somebody_last_signed_in_however_long_ago(
+    app: Flask, ines: Person, omar: Person, clock: Clock
+) -> None:
+    def prune() -> None:
+        result = app.test_cli_runner().invoke(args=["events", "prune"])
+        assert result.output != "Removed 0 events.\n"
+
+    for _ in range(2):
+        sign_in(Browser(app), omar)
+        clock.pass_by(60)
+    clock.pass_by(401 * 86400)
+    prune()
+    assert count(app, Event, Event.kind == Kind.SIGNED_IN) == 1
+    sign_in(admin := Browser(app), ines)
+    assert "30 November 2026, 01:01 UTC" in row_of(admin.get("/admin/people"), omar.email)
+
+    with app.app_context():
+        User.remove((omar.email,))
+    clock.pass_by(401 * 86400)
+    prune()
+    assert count(app, Event, Event.kind == Kind.SIGNED_IN) == 1  # that of ines
 
 
 def test_the_people_page_says_how_everybody_stands_and_pages(
