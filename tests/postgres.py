@@ -16,6 +16,12 @@ import psycopg
 from models import TABLES
 
 ALL_TABLES = ", ".join(f'"{table._meta.table_name}"' for table in TABLES)
+END_OTHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+# Quicker than TRUNCATE, which makes every table and index a new file.
+EMPTY = "; ".join([f'DELETE FROM "{table._meta.table_name}"' for table in reversed(TABLES)])  # noqa: S608
+BEGIN_IDS_ANEW = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"
 MISSING = "PostgreSQL is not installed: Debian's package postgresql has it"
 SETTINGS = {
     "listen_addresses": "",
@@ -93,14 +99,12 @@ class Server:
         if database not in self.lent:
             self.lent.add(database)
             return self.create(database, "migrated")
-        self.disconnect(database)
-        self.execute(f"TRUNCATE {ALL_TABLES} RESTART IDENTITY", database)
+        self.execute(f"{END_OTHERS}; {EMPTY}; {BEGIN_IDS_ANEW}", database)
         return self.url(database)
 
     def disconnect(self, database: str) -> None:
         """End every connection to it."""
-        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-        self.execute(f"{ended} AND pid <> pg_backend_pid()", database)
+        self.execute(END_OTHERS, database)
 
     def drop(self, database: str) -> None:
         self.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')

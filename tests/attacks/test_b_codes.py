@@ -459,7 +459,9 @@ def test_a_right_guess_during_a_pause_is_refused_with_the_words_of_a_wrong_one(a
 
 
 @pytest.mark.parametrize(("guess", "free"), GUESSES, ids=GUESS_IDS)
-def test_a_try_during_a_pause_takes_under_5_ms_and_hashes_nothing(make_app, make_person, guess, free) -> None:
+def test_a_try_during_a_pause_hashes_nothing_and_takes_a_quarter_of_the_cheapest_hash_at_most(
+    make_app, make_person, guess, free
+) -> None:
     """B22, TH-12."""
     cost = passwords.Cost(19456, 2, 1)
     app = make_app("dear", RECOVERY_CODES_ENABLED=True, PASSWORD_HASH_COST=cost)
@@ -484,7 +486,8 @@ def test_a_try_during_a_pause_takes_under_5_ms_and_hashes_nothing(make_app, make
     for _ in range(10):
         times.append(took(lambda: browser.client.post(path, data=data)))
     assert browser.client.post(path, data=data).status_code == 429
-    assert min(times) < 0.005 < took(partial(passwords.Hasher(cost).verify, "a guess", None))
+    hashing = min(took(partial(passwords.Hasher(cost).verify, "a guess", None)) for _ in range(3))
+    assert 4 * min(times) < hashing  # that is, under 5 ms where nothing else runs
 
 
 def fail_often(app: Flask, person: Person, guess: Callable[..., Page], times: int) -> None:
