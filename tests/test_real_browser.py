@@ -18,7 +18,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from flask import Flask
 from PIL import Image
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import ConsoleMessage, Error, Page, Route, expect
+from playwright.sync_api import BrowserContext, ConsoleMessage, Error, Page, Route, expect
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from models import TotpAuthenticator
@@ -129,23 +129,52 @@ class Screen:
         )
 
 
+def new_window(chromium: Chromium, **options: Any) -> BrowserContext:
+    window = chromium.new_context(reduced_motion="reduce", **options)
+    window.set_default_timeout(5000)
+    return window
+
+
+@pytest.fixture(scope="module")
+def window(chromium: Chromium) -> Iterator[Callable[..., BrowserContext]]:
+    """The window with these options, kept open by a tab of its own: a tab is opened sooner than a window."""
+    windows = dict[str, BrowserContext]()
+
+    def window(**options: Any) -> BrowserContext:
+        if str(options) not in windows:
+            windows[str(options)] = new_window(chromium, **options)
+            windows[str(options)].new_page()
+        return windows[str(options)]
+
+    yield window
+    for each in windows.values():
+        each.close()
+
+
 @pytest.fixture
 def at_place(
-    chromium: Chromium, make_app: Callable[..., Flask], clock: Clock, make_person: Callable[..., Person]
+    chromium: Chromium,
+    window: Callable[..., BrowserContext],
+    make_app: Callable[..., Flask],
+    clock: Clock,
+    make_person: Callable[..., Person],
 ) -> Iterator[Callable[..., Screen]]:
-    """Bring a browser to a place: a new one, or one that is there already. Whatever follows, it has nothing to complain
-    about and asks nobody else for anything."""
+    """Bring a browser to a place: in a new tab, or one that is there already. Whatever follows, it has nothing to
+    complain about and asks nobody else for anything."""
     screens = []
     with ExitStack() as stack:
 
-        def new_page(**options: Any) -> Page:
-            context = chromium.new_context(**{"reduced_motion": "reduce", **options})
-            stack.callback(context.close)
-            context.set_default_timeout(5000)
-            return context.new_page()
+        def new_page(stopped: bool, **options: Any) -> Page:
+            context = new_window(chromium, **options) if stopped else window(**options)
+            page = context.new_page()
+            stack.callback(context.close if stopped else page.close)
+            if stopped:  # which holds for every tab of the window
+                page.clock.install(time=0)
+                page.clock.pause_at(1)
+            return page
 
-        def go(name: str, before: Callable[[Page], Any] = lambda page: None, **options: Any) -> Screen:
-            page = options.pop("page", None) or new_page(**options)
+        def go(name: str, stopped: bool = False, **options: Any) -> Screen:
+            page = options.pop("page", None) or new_page(stopped, **options)
             place = PLACES[name]
             app = make_app("place", **place.settings)
             world = World(app, clock, make_person)
@@ -158,7 +187,6 @@ def at_place(
             screens.append(screen := Screen(page, address, world))
             screen.watch()
             stack.callback(screen.look_away)
-            before(screen.page)
             screen.open(visit.path)
             if visit.typed is not None:
                 fill_in(screen.page, visit.typed)
@@ -213,10 +241,9 @@ def scrolls_sideways(page: Page) -> bool:
 
 
 @pytest.fixture(scope="module")
-def one_page(chromium: Chromium) -> Iterator[Page]:
+def one_page(window: Callable[..., BrowserContext]) -> Page:
     """For looking at one page after another: a new one would have to warm up to axe-core each time."""
-    with chromium.new_context(reduced_motion="reduce") as context:
-        yield context.new_page()
+    return window().new_page()
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -620,11 +647,6 @@ def test_back_after_signing_out_shows_nothing_of_what_was_there(at_place: Callab
         assert LONG not in seen
 
 
-def stop_the_clock(page: Page) -> None:
-    page.clock.install(time=0)
-    page.clock.pause_at(1)
-
-
 # Once -----------------------------------------------------------------------------------------------------------------
 
 
@@ -661,7 +683,7 @@ def test_a_double_click_sends_one_request(at_place: Callable[..., Screen], name:
 
 
 def test_a_button_works_again_when_sending_was_stopped(at_place: Callable[..., Screen]) -> None:
-    screen = at_place("challenge", before=stop_the_clock)
+    screen = at_place("challenge", stopped=True)
     screen.sent.clear()
     screen.page.route("**/login/code", lambda route: route.abort("aborted"))
     screen.press("Sign in")
@@ -673,7 +695,7 @@ def test_a_button_works_again_when_sending_was_stopped(at_place: Callable[..., S
 
 
 def test_the_countdown_of_a_pause_ticks_and_says_once_that_it_is_over(at_place: Callable[..., Screen]) -> None:
-    page = at_place("challenge paused", before=stop_the_clock).page
+    page = at_place("challenge paused", stopped=True).page
     shown, status = page.locator("[data-countdown]"), page.locator("#countdown-status")
     page.evaluate(
         "() => { window.said = []; new MutationObserver(() => said.push(document.getElementById('countdown-status')"
@@ -691,7 +713,7 @@ def test_the_countdown_of_a_pause_ticks_and_says_once_that_it_is_over(at_place: 
 
 
 def test_a_long_countdown_is_told_in_minutes(at_place: Callable[..., Screen]) -> None:
-    page = at_place("sign in paused", before=stop_the_clock).page
+    page = at_place("sign in paused", stopped=True).page
     page.clock.run_for(1000)
     expect(page.locator("[data-countdown]")).to_have_text("1 min 59 s")
 
