@@ -295,8 +295,8 @@ class User(Table):
     def set_password(self, password_hash: str, act: Act) -> None:
         """Store a new password's hash, in the caller's transaction, which ends the sessions it must. Every browser that
         was known is a stranger again, and links to choose a password are void."""
-        changed = {User.password_hash: password_hash, User.password_changed_at: act.now}
-        User.update(changed).where(User.id == self.id).execute()
+        self.password_hash, self.password_changed_at = password_hash, act.now
+        self.save(only=[User.password_hash, User.password_changed_at])
         Invitation.delete().where(Invitation.user == self, Invitation.used_at.is_null()).execute()
         Throttle.forget((PASSWORD,), self.email)
         Event.record(Kind.PASSWORD_CHANGED, act, self)
@@ -596,6 +596,8 @@ class Session(Table):
         changes.update(token_digest=_digest(token), step=step, last_seen_at=act.now)
         if not Session.update(changes).where(self._as_found()).execute():
             raise Superseded
+        for name, value in changes.items():
+            setattr(self, name, value)
         return token
 
     def check_still_as_found(self) -> None:

@@ -174,7 +174,11 @@ def _find_live() -> Session | None:
 
 def begin(user: User, next_path: str) -> Response:
     """The password was right: start a session and go to its first step."""
-    return go_on(Session.start(user, safe_next(next_path), act(user.email)))
+    token = Session.start(user, safe_next(next_path), act(user.email))
+    g.sign_in = Session.find(token)
+    if g.sign_in is None:  # ended by another request in this very moment
+        return redirect(url_for("login.password"), 303)
+    return go_on(token)
 
 
 def go_on(token: str, notice: str | None = None, to: str | None = None) -> Response:
@@ -184,9 +188,7 @@ def go_on(token: str, notice: str | None = None, to: str | None = None) -> Respo
     session["token"] = token
     g.pop("csrf_token", None)
     generate_csrf()
-    sign_in = g.sign_in = Session.find(token)
-    if sign_in is None:  # ended by another request in this very moment
-        return redirect(url_for("login.password"), 303)
+    sign_in = here()
     if not sign_in.is_signed_in:
         return to_due_page(sign_in)
     _remember_browser(sign_in.user)

@@ -42,12 +42,13 @@ def test_a_password_that_stopped_being_right_after_it_was_compared_starts_no_ses
     with app.app_context():
         user = User.with_password(omar.email, PASSWORD, act)
         assert user
+        there = User.get_by_id(user.id)  # in another request
         if meanwhile == "reset":
-            user.reset_mfa(act)
+            there.reset_mfa(act)
         elif meanwhile == "deactivated":
-            user.deactivate(act)
+            there.deactivate(act)
         else:
-            user.set_password(passwords.Hasher(passwords.Cost(8, 1, 1)).hash(NEW), act)
+            there.set_password(passwords.Hasher(passwords.Cost(8, 1, 1)).hash(NEW), act)
         with pytest.raises(Superseded):
             Session.start(user, "", act)
         assert Session.select().count() == 0
