@@ -596,7 +596,7 @@ class Session(Table):
         changes.update(token_digest=_digest(token), step=step, last_seen_at=act.now)
         if not Session.update(changes).where(self._as_found()).execute():
             raise Superseded
-        for name, value in changes.items():
+        for name, value in changes.items():  # so that the request goes on with the session as it is now
             setattr(self, name, value)
         return token
 

@@ -97,17 +97,9 @@ def words(element: Element) -> str:
 
 def read_page(response: Any, url: str) -> Page:
     raw = response.get_data(as_text=True)
-    token = _CSRF.search(raw)
+    (token,) = {token for _, token in _CSRF.findall(raw)} or {""}  # one a page
     tree = _parse(_CSRF.sub(rf"\1{TOKEN}", raw), response.mimetype == "text/html")
-    return Page(
-        response.status_code,
-        url,
-        words(next(tree.iter("body"))),
-        raw,
-        response.headers,
-        tree,
-        token[2] if token else "",
-    )
+    return Page(response.status_code, url, words(next(tree.iter("body"))), raw, response.headers, tree, token)
 
 
 @lru_cache(maxsize=1000)  # but for the token, the same few pages are served again and again, and parsing takes long
