@@ -459,9 +459,7 @@ def test_a_right_guess_during_a_pause_is_refused_with_the_words_of_a_wrong_one(a
 
 
 @pytest.mark.parametrize(("guess", "free"), GUESSES, ids=GUESS_IDS)
-def test_a_try_during_a_pause_hashes_nothing_and_takes_less_than_half_of_the_cheapest_hash(
-    make_app, make_person, guess, free
-) -> None:
+def test_a_try_during_a_pause_takes_under_5_ms_and_hashes_nothing(make_app, make_person, guess, free) -> None:
     """B22, TH-12."""
     cost = passwords.Cost(19456, 2, 1)
     app = make_app("dear", RECOVERY_CODES_ENABLED=True, PASSWORD_HASH_COST=cost)
@@ -482,12 +480,9 @@ def test_a_try_during_a_pause_hashes_nothing_and_takes_less_than_half_of_the_che
         ask()
         return time.process_time() - started
 
-    times = []
-    for _ in range(10):
-        times.append(took(lambda: browser.client.post(path, data=data)))
+    times = [took(lambda: browser.client.post(path, data=data)) for _ in range(100)]  # a busy machine spoils most
     assert browser.client.post(path, data=data).status_code == 429
-    hashing = min(took(partial(passwords.Hasher(cost).verify, "a guess", None)) for _ in range(3))
-    assert 2 * min(times) < hashing  # under 5 ms where nothing else runs
+    assert min(times) < 0.005 < took(partial(passwords.Hasher(cost).verify, "a guess", None))
 
 
 def fail_often(app: Flask, person: Person, guess: Callable[..., Page], times: int) -> None:
