@@ -158,7 +158,7 @@ def events(context: click.Context, as_json: bool, limit: int) -> None:
             click.echo(dumps(event.facts()) if as_json else words.line(event))
 
 
-@events.command("prune", help="Delete what happened longer than EVENT_RETENTION_DAYS ago.")
+@events.command("prune", help="Delete what happened longer than EVENT_RETENTION_DAYS ago and no page tells of.")
 def prune_events() -> None:
     pruned = Event.prune(current_app.config["EVENT_RETENTION_DAYS"], signin.act_of_command_line())
     click.echo(f"Removed {pruned} events.")

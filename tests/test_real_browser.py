@@ -164,17 +164,17 @@ def at_place(
     screens = []
     with ExitStack() as stack:
 
-        def new_page(stopped: bool, **options: Any) -> Page:
-            context = new_window(chromium, **options) if stopped else window(**options)
+        def new_page(clock_stopped: bool, **options: Any) -> Page:
+            context = new_window(chromium, **options) if clock_stopped else window(**options)
             page = context.new_page()
-            stack.callback(context.close if stopped else page.close)
-            if stopped:  # which holds for every tab of the window
+            stack.callback(context.close if clock_stopped else page.close)
+            if clock_stopped:  # which holds for every tab of the window
                 page.clock.install(time=0)
                 page.clock.pause_at(1)
             return page
 
-        def go(name: str, stopped: bool = False, **options: Any) -> Screen:
-            page = options.pop("page", None) or new_page(stopped, **options)
+        def go(name: str, clock_stopped: bool = False, **options: Any) -> Screen:
+            page = options.pop("page", None) or new_page(clock_stopped, **options)
             place = PLACES[name]
             app = make_app("place", **place.settings)
             world = World(app, clock, make_person)
@@ -683,7 +683,7 @@ def test_a_double_click_sends_one_request(at_place: Callable[..., Screen], name:
 
 
 def test_a_button_works_again_when_sending_was_stopped(at_place: Callable[..., Screen]) -> None:
-    screen = at_place("challenge", stopped=True)
+    screen = at_place("challenge", clock_stopped=True)
     screen.sent.clear()
     screen.page.route("**/login/code", lambda route: route.abort("aborted"))
     screen.press("Sign in")
@@ -695,7 +695,7 @@ def test_a_button_works_again_when_sending_was_stopped(at_place: Callable[..., S
 
 
 def test_the_countdown_of_a_pause_ticks_and_says_once_that_it_is_over(at_place: Callable[..., Screen]) -> None:
-    page = at_place("challenge paused", stopped=True).page
+    page = at_place("challenge paused", clock_stopped=True).page
     shown, status = page.locator("[data-countdown]"), page.locator("#countdown-status")
     page.evaluate(
         "() => { window.said = []; new MutationObserver(() => said.push(document.getElementById('countdown-status')"
@@ -713,7 +713,7 @@ def test_the_countdown_of_a_pause_ticks_and_says_once_that_it_is_over(at_place: 
 
 
 def test_a_long_countdown_is_told_in_minutes(at_place: Callable[..., Screen]) -> None:
-    page = at_place("sign in paused", stopped=True).page
+    page = at_place("sign in paused", clock_stopped=True).page
     page.clock.run_for(1000)
     expect(page.locator("[data-countdown]")).to_have_text("1 min 59 s")
 
