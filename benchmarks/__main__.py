@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def measure(folder: Path, *, quick: bool) -> list[Row]:
-    seconds, people, crowd = (1.0, 100, 1_000) if quick else (110.0, 4_000, 1_000_000)
+    seconds, people, crowd = (1.0, 100, 1_000) if quick else (150.0, 4_000, 1_000_000)
     rounds, visitors = (1, 10) if quick else (10, 200)
     logging.getLogger("sparekey").handlers = [logging.NullHandler()]  # in this process; the servers write theirs
     tell("filling two sites")
