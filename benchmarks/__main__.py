@@ -30,8 +30,8 @@ def main() -> int:
 
 
 def measure(folder: Path, *, quick: bool) -> list[Row]:
-    seconds, people, crowd = (1.0, 100, 1_000) if quick else (150.0, 4_000, 1_000_000)
-    rounds, visitors = (1, 10) if quick else (10, 200)
+    seconds, people, crowd = (1.0, 100, 1_000) if quick else (120.0, 4_000, 1_000_000)
+    rounds, visitors, floods, idle_seconds = (1, 10, 1, 0.5) if quick else (10, 200, 3, 5.0)
     logging.getLogger("sparekey").handlers = [logging.NullHandler()]  # in this process; the servers write theirs
     tell("filling two sites")
     small, large = Site.make(folder / "small", people), Site.make(folder / "large", people, crowd)
@@ -41,8 +41,9 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
     rows += statements.count(Site.make(folder / "counted", 2))
     tell("one code in many browsers")
     rows += crowds.one_code(Site.make(folder / "race", 50), rounds)
-    tell("a flood of sign-ins")
-    return rows + crowds.flood(Site.make(folder / "flood", visitors + 30), visitors)
+    tell("floods of sign-ins")
+    flooded = Site.make(folder / "flood", floods * (visitors + 10) + 30)
+    return rows + crowds.flood(flooded, visitors, floods, idle_seconds)
 
 
 def tell(what: str) -> None:
