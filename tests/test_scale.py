@@ -32,6 +32,7 @@ def crowd(make_app, make_person) -> tuple[Flask, Browser]:
     ines: Person = make_person("ines@example.com", admin=True, on=app)
     with app.app_context():
         database = app.extensions["store"].database
+        database.pragma("cache_size", -500_000)
         with database.atomic():
             for statement in (MANY_PEOPLE, MANY_CODES, MANY_EVENTS):
                 database.execute_sql(statement.format(people=PEOPLE, events=EVENTS))
