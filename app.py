@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from secrets import randbelow, token_hex
@@ -197,16 +197,32 @@ def _healthz() -> ResponseReturnValue:
 
 
 def _register_error_pages(app: Flask) -> None:
-    app.register_error_handler(CSRFError, _stale_form)
-    app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(ParseException, lambda _: _http_error(BadRequest()))  # a body sent in broken chunks
-    app.register_error_handler(Paused, _paused)
-    app.register_error_handler(TooBusy, _too_busy)
-    app.register_error_handler(CodesAreOff, lambda _: signin.codes_are_off())
-    app.register_error_handler(Superseded, _superseded)
-    app.register_error_handler(Unreadable, _unreadable)
+    pages: dict[type[Exception], Callable[[Any], ResponseReturnValue]] = {
+        CSRFError: _stale_form,
+        HTTPException: _http_error,
+        ParseException: lambda _: _http_error(BadRequest()),  # a body sent in broken chunks
+        Paused: _paused,
+        TooBusy: _too_busy,
+        CodesAreOff: lambda _: signin.codes_are_off(),
+        Superseded: _superseded,
+        Unreadable: _unreadable,
+    }
+    for error, page in pages.items():
+        app.register_error_handler(error, _while_there_is_a_database(page))
     for unavailable in store.UNAVAILABLE:
         app.register_error_handler(unavailable, _database_unavailable)
+
+
+def _while_there_is_a_database(page: Callable[[Any], ResponseReturnValue]) -> Callable[[Any], ResponseReturnValue]:
+    """Flask does not look for a handler of what a handler raises."""
+
+    def handle(error: Exception) -> ResponseReturnValue:
+        try:
+            return page(error)
+        except store.UNAVAILABLE as away:
+            return _database_unavailable(away)
+
+    return handle
 
 
 def _load_user(_request: Request) -> User | None:
@@ -219,8 +235,8 @@ def _load_user(_request: Request) -> User | None:
 
 def _stale_form(error: CSRFError) -> ResponseReturnValue:
     """The same page for a form that was open too long and for one that another site sent: neither changes anything."""
-    refused = _record(Kind.REQUEST_REFUSED, str(error.description))
-    return refused or (render_template("errors/stale_form.html"), 400)
+    Event.record(Kind.REQUEST_REFUSED, signin.act(), signin.person(), str(error.description))
+    return render_template("errors/stale_form.html"), 400
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
@@ -247,7 +263,8 @@ def _status_page(status: int, reference: str | None = None) -> str:
 
 def _paused(paused: Paused) -> ResponseReturnValue:
     wait = paused.until - signin.now() if paused.until else 3600
-    _record(Kind.PAUSED)
+    tried = User.get_or_none(User.email == paused.email) if paused.email else signin.person()
+    Event.record(Kind.PAUSED, signin.act(), tried)
     page = render_template("errors/paused.html", until=paused.until, wait=max(wait, 1))
     return page, 429, {"Retry-After": str(max(wait, 1))}
 
@@ -260,7 +277,7 @@ def _superseded(_: Superseded) -> ResponseReturnValue:
 def _unreadable(unreadable: Unreadable) -> ResponseReturnValue:
     """Sealed under a key that is gone, or tampered with: end this sign-in, so that the next one makes it anew."""
     sign_in = signin.current()
-    _record(Kind.UNREADABLE, str(unreadable))
+    Event.record(Kind.UNREADABLE, signin.act(), signin.person(), str(unreadable))
     if sign_in:
         sign_in.end(Kind.SIGN_IN_ENDED, signin.act())
     return redirect(url_for("login.password", notice="unreadable"), 303)
@@ -273,16 +290,8 @@ def _too_busy(_: TooBusy) -> ResponseReturnValue:
     return page, 503, {"Retry-After": str(2 + randbelow(7))}
 
 
-def _record(kind: Kind, detail: str = "") -> ResponseReturnValue | None:
-    """Record what an error page is about; the page to show in its place when the database is away."""
-    try:
-        Event.record(kind, signin.act(), signin.person(), detail)
-    except store.UNAVAILABLE as error:  # Flask does not look for a handler of what a handler raises
-        return _database_unavailable(error)
-    return None
-
-
 def _database_unavailable(error: Exception) -> ResponseReturnValue:
     current_app.logger.error("the database is not available: %s", error)
+    g.sign_in = None  # it may tell of what was not committed
     store.reconnect()
     return _status_page(503), 503, {"Retry-After": str(RETRY_SECONDS)}

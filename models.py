@@ -72,9 +72,10 @@ class CodesAreOff(Exception):
 class Paused(Exception):
     """Nothing is compared until `until` (seconds UTC); None: not until an admin acts or the secret is replaced."""
 
-    def __init__(self, until: int | None) -> None:
-        super().__init__(until)
+    def __init__(self, until: int | None, email: str = "") -> None:
+        super().__init__(until, email)
         self.until = until
+        self.email = email  # the account that was tried, whoever's or nobody's; empty where the address is paused
 
 
 class Refusal(Enum):
@@ -167,21 +168,24 @@ def _unseal(sealed: Any, purpose: str, user: "User") -> bytes:
 
 
 @contextmanager
-def _alone_with(user: "User") -> Iterator[None]:
+def _alone_with(user: "User", act: Act | None = None) -> Iterator[None]:
     """A transaction that is the only one of its kind about this person: every verb that decides by what it reads of
-    somebody's sessions, app or codes runs in one. On SQLite there is one writer anyway; PostgreSQL locks the row."""
+    somebody's sessions, app or codes runs in one. On SQLite there is one writer anyway; PostgreSQL locks the row, and
+    that of the admin whose `act` it is. Superseded when one of them has been removed."""
     with store().database.atomic():
-        if not User.update(is_active=User.is_active).where(User.id == user.id).execute():
-            raise Superseded  # the person has been removed
+        people = {user.id, act.admin} if act and act.admin else {user.id}
+        for person in sorted(people):  # in order, so that none deadlock
+            if not User.update(is_active=User.is_active).where(User.id == person).execute():
+                raise Superseded
         yield
 
 
 @contextmanager
-def _alone_with_admins() -> "Iterator[None]":
-    """A transaction that no other about admins runs beside: two of them could otherwise remove each other."""
+def _alone_with_admins(user: "User") -> "Iterator[None]":
+    """The same with this person and every admin: two admins could otherwise remove each other."""
     with store().database.atomic():
-        for admin in User.select(User.id).where(User.is_admin).order_by(User.id):  # in order, so that none deadlock
-            User.update(is_active=User.is_active).where(User.id == admin.id).execute()
+        for person in User.select(User.id).where(User.is_admin | (User.id == user.id)).order_by(User.id):
+            User.update(is_active=User.is_active).where(User.id == person.id).execute()
         yield
 
 
@@ -304,7 +308,7 @@ class User(Table):
     def reset_mfa(self, act: Act, reason: str = "") -> str:
         """Take away app, recovery codes, sessions and password: nobody signs in until the link with the token that this
         returns has been used. So whoever knows only the old password cannot enroll first."""
-        with _alone_with(self):
+        with _alone_with(self, act):
             TotpAuthenticator.delete().where(TotpAuthenticator.user == self).execute()
             RecoveryCode.retire(RecoveryCode.user == self, Retirement.RESET, act)
             Session.delete().where(Session.user == self).execute()
@@ -315,7 +319,7 @@ class User(Table):
 
     def unlock(self, act: Act) -> bool:
         """Let the person try again at once, whatever was typed wrong before and wherever; True."""
-        with store().database.atomic():
+        with _alone_with(self, act):
             Throttle.forget(EVERY_LIMIT, self.email)
             Event.record(Kind.UNLOCKED, act, self)
         return True
@@ -326,7 +330,7 @@ class User(Table):
 
     def deactivate(self, act: Act) -> bool:
         """End the person's sessions and let them start none; False, and nothing changed, for the last active admin."""
-        with _alone_with_admins(), _alone_with(self):
+        with _alone_with_admins(self), _alone_with(self):
             if self._is_the_last_admin():
                 return False
             Session.delete().where(Session.user == self).execute()
@@ -338,11 +342,11 @@ class User(Table):
 
     def remove_admin(self, act: Act) -> bool:
         """Close the admin pages to the person; False, and nothing changed, for the last active admin."""
-        with _alone_with_admins():
+        with _alone_with_admins(self):
             return not self._is_the_last_admin() and self._set(Kind.ADMIN_REMOVED, act, is_admin=False)
 
     def _set(self, kind: Kind, act: Act, **changes: bool) -> bool:
-        with store().database.atomic():
+        with _alone_with(self, act):
             Event.record(kind, act, self)  # first: an admin may stop being one by this very change
             User.update(changes).where(User.id == self.id).execute()
         return True
@@ -467,7 +471,8 @@ class Session(Table):
         return int(self.step_at) + (limits.enrollment if long_step else limits.sign_in)
 
     def touch(self, now: int) -> None:
-        """Note that the person is active; written at most once a minute, and left out when the database is locked."""
+        """Note that the person is active: at most once a minute, or ten times in the idle limit where that is shorter.
+        Left out when the database is locked."""
         if now - self.last_seen_at >= min(60, store().lifetimes.idle // 10):
             with suppress(*UNAVAILABLE):
                 Session.update(last_seen_at=now).where(self._as_found()).execute()
@@ -478,10 +483,11 @@ class Session(Table):
         """Accept a six-digit code as the second factor and go on; the new token, or why not."""
 
         def go_on() -> str:
+            proven = {"second_factor": Factor.TOTP, "verified_at": act.now}
             if codes_on and not self.user.has_saved_code():
                 RecoveryCode.offer(self.user, act)
-                return self._move_on(Step.SAVE_CODE, act, second_factor=Factor.TOTP)
-            return self._finish(act, second_factor=Factor.TOTP)
+                return self._move_on(Step.SAVE_CODE, act, **proven)
+            return self._finish(act, **proven)
 
         return self._accept(typed, act, go_on)
 
@@ -501,23 +507,21 @@ class Session(Table):
         tried = TotpAuthenticator.try_code(self.user, typed, act)
         if isinstance(tried, Refusal):
             return tried
-        with _alone_with(self.user):
-            if tried.accept(act):
-                return go_on()
-            self.check_still_as_found()
-            return Refusal.USED
+        try:
+            with _alone_with(self.user):
+                if tried.accept(act):
+                    return go_on()
+                self.check_still_as_found()
+                return Refusal.USED
+        except Superseded:
+            tried.charge.take_back()  # a double click, with the right code
+            raise
 
     def await_replacement(self, act: Act) -> bool:
         """Go to the prompt after claiming a recovery code; False when a double click has done so already. The token
         stays, so that each of its requests finds the session."""
-        moved = (
-            Session.update(step=Step.SAVE_CODE, step_at=act.now, second_factor=Factor.RECOVERY)
-            .where(self._as_found(), Session.step == Step.CHALLENGE)
-            .execute()
-        )
-        if not moved:
-            self.check_still_as_found()
-        return bool(moved)
+        moved = Session.update(step=Step.SAVE_CODE, step_at=act.now, second_factor=Factor.RECOVERY)
+        return bool(moved.where(self._as_found(), Session.step == Step.CHALLENGE).execute())
 
     def save_code(self, shown: str, act: Act, codes_on: Callable[[], bool]) -> str | None:
         """Confirm that the code that was shown (its digest) is saved, and do what waited for it: complete the
@@ -548,9 +552,14 @@ class Session(Table):
             RecoveryCode.issue(self.user, act)
 
     def go_without_code(self, act: Act) -> str:
-        """Finish what waits for a code to be saved, now that codes are off; the new token."""
+        """Finish what waits for a code to be saved, now that codes are off; the new token. Superseded when nothing does
+        any more: its time may have run out since the page was asked for."""
         with _alone_with(self.user):
+            self.check_still_as_found()
             enrollment = self.confirmed_enrollment(act.now)
+            came_by_app = self.step == Step.SAVE_CODE and self.second_factor == Factor.TOTP
+            if self.is_recovering or not (enrollment or came_by_app):
+                raise Superseded
             return enrollment.complete(self, act) if enrollment else self._finish(act)
 
     def answer_lost_device(self, act: Act, *, kept: bool) -> str:
@@ -571,18 +580,19 @@ class Session(Table):
             self.end_others()
             return self._move_on(None, act)
 
-    def pass_enrollment(self, act: Act) -> str:
-        """Go on with a new app in place, in the caller's transaction: every other session ends; the new token."""
+    def pass_enrollment(self, act: Act, proven_at: Any) -> str:
+        """Go on with a new app in place, whose code was typed at `proven_at`, in the caller's transaction: every other
+        session ends; the new token."""
         self.end_others()
         if self.step is None:
             return self._move_on(None, act)
-        return self._finish(act, second_factor=self.second_factor or Factor.TOTP)
+        if self.second_factor:
+            return self._finish(act)
+        return self._finish(act, second_factor=Factor.TOTP, verified_at=proven_at)
 
     def _finish(self, act: Act, **changes: Any) -> str:
-        """Sign in: every step is done. Clears the counts of what was used; a sign-in by app is a step-up as well."""
+        """Sign in: every step is done. Clears the counts of what was used."""
         factor = changes.get("second_factor", self.second_factor)
-        if factor == Factor.TOTP:
-            changes["verified_at"] = act.now
         used = ONE_TIME_CODE if factor == Factor.TOTP else RECOVERY_CODE
         Throttle.clear((PASSWORD, used), self.user.email, act)
         Event.record(Kind.SIGNED_IN, act, self.user, factor or "")
@@ -858,7 +868,7 @@ class Enrollment(Table):
             Event.record(Kind.RECOVERY_CODE_SAVED, act, user)
         Throttle.forget((ONE_TIME_CODE,), user.email)
         Enrollment.delete().where(Enrollment.id == self.id).execute()
-        return session.pass_enrollment(act)
+        return session.pass_enrollment(act, self.confirmed_at)
 
 
 # Recovery codes -------------------------------------------------------------------------------------------------------
@@ -994,7 +1004,7 @@ class RecoveryCode(Table):
         charge = Throttle.charge(RECOVERY_CODE, user.email, act)
         try:
             return cls._claim(session, digest, charge, act, codes_on)
-        except CodesAreOff:
+        except (CodesAreOff, Superseded):  # before it was compared
             charge.take_back()
             raise
 
@@ -1007,7 +1017,8 @@ class RecoveryCode(Table):
             session.check_still_as_found()
             if not codes_on():
                 raise CodesAreOff
-            free = cls.claimed_by.is_null() | (cls.claimed_by == session) | cls.claimed_by.not_in(_claiming(act.now))
+            others = _claiming(user, act.now).where(Session.id != session.id)
+            free = cls.claimed_by.is_null() | cls.claimed_by.not_in(others)
             this_one = (cls.user == user) & (cls.digest == digest) & cls.retired_at.is_null()
             if not cls.update(claimed_by=session).where(this_one, free).execute():
                 return cls._refusal(user, digest, act)
@@ -1023,7 +1034,9 @@ class RecoveryCode(Table):
     @classmethod
     def spend(cls, session: Session, act: Act) -> bool:
         """Use up the code that this sign-in claimed, in the caller's transaction; say whether it still could be."""
-        spent = cls.retire(cls.claimed_by == session, Retirement.SPENT, act)
+        # The person's own: a program that deletes sessions without foreign keys leaves claims to whoever gets their id.
+        claimed = (cls.user == session.user) & (cls.claimed_by == session)
+        spent = cls.retire(claimed, Retirement.SPENT, act)
         if spent:
             Event.record(Kind.RECOVERY_CODE_SPENT, act, session.user)
         return bool(spent)
@@ -1066,10 +1079,10 @@ RecoveryCode.add_index(
 )
 
 
-def _claiming(now: int) -> Any:
-    """The sessions whose claim on a recovery code stands."""
-    since = now - store().lifetimes.enrollment
-    return Session.select(Session.id).where(Session.step == Step.SAVE_CODE, Session.step_at > since)
+def _claiming(user: User, now: int) -> Any:
+    """The person's sessions whose claim on a recovery code stands."""
+    stands = (Session.step == Step.SAVE_CODE) & (Session.step_at > now - store().lifetimes.enrollment)
+    return Session.select(Session.id).where(Session.user == user, stands)
 
 
 # Tries ----------------------------------------------------------------------------------------------------------------
@@ -1115,7 +1128,7 @@ class Throttle(Table):
             failures = cls._count(key, account, act, {cls.paused_until: 0}, open_to_tries)
             if failures is None:
                 cls.check(limit, email, act)
-                raise Paused(act.now + 1)  # it was lifted between the two statements
+                raise Paused(act.now + 1, email)  # it was lifted between the two statements
             if pause := limit.pause_seconds(failures):
                 cls.update(paused_until=act.now + pause).where(cls.key == key).execute()
         return Charge(address, key)
@@ -1127,9 +1140,9 @@ class Throttle(Table):
         if found is None:
             return
         if limit.is_stopped(found.failures):
-            raise Paused(None)
+            raise Paused(None, email)
         if act.now < found.paused_until <= act.now + throttle.LONGEST_PAUSE_SECONDS:
-            raise Paused(found.paused_until)
+            raise Paused(found.paused_until, email)
 
     @classmethod
     def clear(cls, limits: tuple[Limit, ...], email: str, act: Act) -> None:
@@ -1207,8 +1220,8 @@ def _fingerprint(text: str) -> str:
 
 
 class Event(Table):
-    """What happened, for the person and the admins. Never a secret, nor anything that was typed. Some pages decide by
-    it: whether a notice is due, whether a setup was begun before."""
+    """What happened, for the person and the admins. Never a secret, nor anything that was typed but for an admin's
+    reason. Some pages decide by it: whether a notice is due, whether a setup was begun before."""
 
     id = AutoField()
     at = BigIntegerField(index=True)
@@ -1332,7 +1345,7 @@ class Invitation(Table):
     def issue(cls, user: User, act: Act) -> str:
         """A new link's token; the person's earlier links stop working."""
         token = _new_token()
-        with _alone_with(user):
+        with _alone_with(user, act):
             cls.delete().where(cls.user == user).execute()
             cls.create(user=user, token_digest=_digest(token), expires_at=act.now + INVITATION_SECONDS)
             Event.record(Kind.USER_INVITED, act, user)

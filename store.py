@@ -19,7 +19,6 @@ from peewee import (
 )
 from playhouse.db_url import connect
 from playhouse.migrations import Runner
-from playhouse.pool import MaxConnectionsExceeded
 
 from authn.passwords import Policy
 from authn.sealing import Keyring
@@ -48,7 +47,7 @@ class Store:
 
 # What a database that is not there raises; or has no tables yet, which PostgreSQL calls an error of the program; or may
 # only be read, which it calls an internal one.
-UNAVAILABLE = (OperationalError, InterfaceError, ProgrammingError, InternalError, MaxConnectionsExceeded)
+UNAVAILABLE = (OperationalError, InterfaceError, ProgrammingError, InternalError)
 
 _MIGRATIONS = str(Path(__file__).parent / "migrations")
 _store: ContextVar[Store | None] = ContextVar("store", default=None)
@@ -108,7 +107,7 @@ def connect_database(url: str) -> Database:
             lock_type="IMMEDIATE",
             pragmas={"foreign_keys": 1, "busy_timeout": 5000},
             check_same_thread=False,
-            timeout=5,
+            max_connections=0,  # no limit: a thread takes one at most
         )
     # So that no request waits for ever: for a connection, for a network that has gone silent, for a lock.
     bounds = {"connect_timeout": 3, "tcp_user_timeout": 5000, "options": "-c lock_timeout=4000"}
@@ -117,7 +116,7 @@ def connect_database(url: str) -> Database:
         unquote_user=True,
         unquote_password=True,
         prefer_psycopg3=True,
-        timeout=5,
+        max_connections=0,
         **{name: bound for name, bound in bounds.items() if f"{name}=" not in rest},
     )
 

@@ -1,13 +1,14 @@
 """What an attack on the running app found, so that it stays mended."""
 
-from contextlib import ExitStack
+import sqlite3
+from contextlib import ExitStack, closing
 from functools import partial
 
 import pytest
 from flask import Flask
 
 from authn import email_addresses, passwords, totp
-from models import Act, Enrollment, Kind, RecoveryCode, Session, Superseded, Throttle, TotpAuthenticator, User
+from models import Act, Enrollment, Event, Kind, RecoveryCode, Session, Superseded, Throttle, TotpAuthenticator, User
 from tests.conftest import (
     PASSWORD,
     Person,
@@ -16,8 +17,10 @@ from tests.conftest import (
     is_signed_in,
     kinds,
     live_codes,
+    on_sqlite,
     rows,
     save_new_code,
+    scan,
     sign_in,
     use_recovery_code,
 )
@@ -92,12 +95,10 @@ def test_the_flag_is_read_again_where_a_code_is_claimed_and_where_it_is_spent(ap
     form = browser.get("/login/recovery")
     readings = iter([True, False])  # on when the gate looks, off when the claim does
     app.config["RECOVERY_CODES_ENABLED"] = None
-    original = RecoveryCode.claim.__func__
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("blueprints.signin.recovery_codes_on", lambda: next(readings, False))
         page = browser.send(form, {"recovery_code": omar.recovery_code})
     assert (page.status, page.h1) == (403, "Recovery codes are off")
-    assert original is RecoveryCode.claim.__func__
     assert (live_codes(app), count(app, RecoveryCode, RecoveryCode.claimed_by.is_null(False))) == (1, 0)
     assert {row["failures"] for row in rows(app, Throttle)} == {0}
     app.config["RECOVERY_CODES_ENABLED"] = True
@@ -199,6 +200,21 @@ def test_two_admins_who_remove_each_other_at_once_leave_one(app: Flask, make_per
         assert count(app, User, User.is_admin) == 1
 
 
+def test_two_admins_who_reset_each_other_at_once_both_do(app: Flask, make_person, clock) -> None:
+    for number in range(10):
+        pair = [f"{name}{number}@example.com" for name in ("first", "second")]
+        for email in pair:
+            make_person(email, admin=True)
+
+        def reset(email: str, by: str) -> str:
+            with app.app_context():
+                admin = User.get(User.email == by)
+                return User.get(User.email == email).reset_mfa(Act(clock.now, by=by, admin=admin.id))
+
+        links = at_once([partial(reset, *pair), partial(reset, *reversed(pair))])
+        assert all(Browser(app).get(f"/welcome/{link}").h1 == "Choose your password" for link in links)
+
+
 def test_an_unreadable_secret_shows_no_app_on_the_demos_phone(make_app, make_person) -> None:
     app = make_app(DEMO=True)
     omar = make_person("omar@example.com", on=app)
@@ -258,3 +274,87 @@ def test_a_dead_session_makes_no_code(app: Flask, browser: Browser, omar: Person
         with pytest.raises(Superseded):
             session.make_new_code(act)
     assert live_codes(app) == 0
+
+
+@on_sqlite
+def test_a_claim_that_outlived_its_session_is_nobody_elses(app: Flask, make_person) -> None:
+    """As a program leaves it that deletes sessions with SQLite's foreign keys off."""
+    first, second = make_person("first@example.com"), make_person("second@example.com")
+    use_recovery_code(Browser(app), first)
+    with closing(sqlite3.connect(app.config["DATABASE_URL"].removeprefix("sqlite:///"))) as other, other:
+        other.execute("DELETE FROM session")
+    browser = Browser(app)
+    save_new_code(browser, use_recovery_code(browser, second), second)
+    assert count(app, RecoveryCode, RecoveryCode.retired_by == "spent") == 1
+    assert use_recovery_code(Browser(app), first).h1 == "You're in. Save your new recovery code"
+
+
+def test_what_ran_out_of_time_in_this_very_second_is_not_finished(app: Flask, maya: Person, clock) -> None:
+    browser = Browser(app)
+    page = give_password(browser, maya)
+    scan(page, maya)
+    browser.submit(page, code=maya.code())
+    with app.app_context():
+        session = Session.select(Session, User).join(User).get()
+        with pytest.raises(Superseded):
+            session.go_without_code(Act(clock.now + 900))
+        assert Kind.SIGNED_IN not in kinds(app)
+        assert session.go_without_code(Act(clock.now + 899))
+    assert kinds(app)[-1] == Kind.SIGNED_IN
+
+
+@pytest.mark.parametrize("who", ["maya", "ines"])
+def test_a_step_up_counts_from_when_the_code_was_typed(
+    app: Flask, clock, who: str, request: pytest.FixtureRequest
+) -> None:
+    person, browser = request.getfixturevalue(who), Browser(app)
+    page = give_password(browser, person)
+    if who == "maya":
+        scan(page, person)
+    prompt = browser.submit(page, code=person.code())
+    clock.pass_by(590)
+    save_new_code(browser, prompt, person)
+    assert browser.open("/account/password").status == 200
+    clock.pass_by(20)
+    assert browser.get("/account/password").path == "/verify"
+
+
+def test_a_pause_is_recorded_of_whoever_was_tried(app: Flask, omar: Person) -> None:
+    for email in (omar.email, "nobody@example.com"):
+        for _ in range(6):
+            page = Browser(app).submit("/login", email=email, password="wrong")
+        assert page.status == 429
+    with app.app_context():
+        of_whom = [event.user and event.user.email for event in Event.select().where(Event.kind == Kind.PAUSED)]
+    assert of_whom == [omar.email, None]
+
+
+def test_a_right_code_that_came_too_late_is_no_failure(app: Flask, omar: Person, clock) -> None:
+    browser = Browser(app)
+    sign_in(browser, omar)
+    give_password(Browser(app), omar)
+    clock.pass_by(30)
+    with app.app_context():
+        act = Act(clock.now)
+        late, code_late = Session.select().order_by(Session.id)
+        assert isinstance(Session.get().step_up(PASSWORD, omar.code(), act), str)
+        with pytest.raises(Superseded):
+            late.step_up(PASSWORD, omar.code(), act)
+        code_late.end(Kind.SIGNED_OUT, act)
+        with pytest.raises(Superseded):
+            RecoveryCode.claim(code_late, omar.recovery_code or "", act, lambda: True)
+    assert {row["failures"] for row in rows(app, Throttle)} == {0}
+
+
+def test_where_an_error_page_cannot_write_it_says_that_the_records_are_away(app: Flask, omar: Person) -> None:
+    browser = Browser(app)
+    give_password(browser, omar)
+    form = browser.get("/login/recovery")
+    app.config["RECOVERY_CODES_ENABLED"] = None
+    for old, new, status in (("event", "away", 503), ("away", "event", 403)):
+        with app.app_context():
+            app.extensions["store"].database.execute_sql(f"ALTER TABLE {old} RENAME TO {new}")
+        readings = iter([True, False])  # on when the gate looks, off when the claim does
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("blueprints.signin.recovery_codes_on", partial(next, readings, False))
+            assert browser.send(form, {"recovery_code": omar.recovery_code}).status == status
