@@ -88,9 +88,9 @@ class Site:
     def sign_in(self) -> Visitor:
         person, visitor = next(self.people), Visitor(self.port)
         visitor.get("/login")
-        visitor.post("/login", email=person.email, password=PASSWORD).expect(303)
+        visitor.post("/login", email=person.email, password=PASSWORD).expect(303, "/login/code")
         visitor.get("/login/code")
-        visitor.post("/login/code", code=person.code()).expect(303)
+        visitor.post("/login/code", code=person.code()).expect(303, "/account")
         visitor.get("/account").expect(200)
         return visitor
 

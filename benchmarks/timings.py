@@ -72,7 +72,7 @@ def _give_password(site: Site, times: Times) -> None:
     visitor = Visitor(site.port)
     visitor.get("/login")
     answer = visitor.post("/login", email=next(site.people).email, password=PASSWORD)
-    times["POST /login"].append(answer.expect(303))
+    times["POST /login"].append(answer.expect(303, "/login/code"))
     visitor.close()
 
 
@@ -85,14 +85,14 @@ def _give_codes(site: Site, times: Times) -> None:
     visitor = site.past_the_password(person)
     visitor.get("/login/code")
     times["GET /login/code"].append(visitor.get("/login/code").expect(200))
-    times["POST /login/code"].append(visitor.post("/login/code", code=person.code()).expect(303))
+    times["POST /login/code"].append(visitor.post("/login/code", code=person.code()).expect(303, "/account"))
     times["GET /account"].append(visitor.get("/account").expect(200))
     visitor.close()
     person = next(site.people)
     visitor = site.past_the_password(person)
     visitor.get("/login/recovery")
     answer = visitor.post("/login/recovery", recovery_code=person.recovery_code)
-    times["POST /login/recovery"].append(answer.expect(303))
+    times["POST /login/recovery"].append(answer.expect(303, "/mfa/recovery-code"))
     visitor.close()
 
 
@@ -100,7 +100,7 @@ def _send_forms(port: int, times: Times) -> None:
     visitor = Visitor(port)
     visitor.get("/form")
     times[BARE].append(visitor.post("/", code="123456").expect(200))
-    times[FORM].append(visitor.post("/form", email="maya@example.com", password=PASSWORD).expect(303))
+    times[FORM].append(visitor.post("/form", email="maya@example.com", password=PASSWORD).expect(303, "/form"))
     visitor.close()
 
 

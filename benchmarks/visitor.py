@@ -19,10 +19,10 @@ class Answer:
     def header(self, name: str) -> str:
         return "".join(re.findall(rf"(?mi)^{name}: (.*?)\r$", self.head))
 
-    def expect(self, status: int) -> float:
-        """The seconds it took; RuntimeError when it is another answer."""
-        if self.status != status:
-            raise RuntimeError(f"{status} was expected:\n{self.head}\n{self.body}")
+    def expect(self, status: int, to: str = "") -> float:
+        """The seconds it took; RuntimeError when it is another answer, or leads elsewhere."""
+        if (self.status, self.header("Location")) != (status, to):
+            raise RuntimeError(f"{status} {to} was expected:\n{self.head}\n{self.body}")
         return self.seconds
 
 

@@ -15,6 +15,7 @@ TIMED = {
     *(f"{step} with 1,100 people" for step in STEPS),
     "GET /login by many at once",
     "a worker's memory, above idle",
+    "what the last flood left",
     "a signed-in page",
 }
 AT_ANY_SCALE = {

@@ -222,10 +222,12 @@ SPACED_OUT = """() => {
 }"""
 
 
-# Said in few words by the page itself: to hand all of axe's report over takes as long as to make it.
+# Said in few words by the page itself: to hand all of axe's report over takes as long as to make it. What axe cannot
+# decide counts as wrong.
 VIOLATIONS = """async tags => {
-    const found = await axe.run(document, {runOnly: tags, resultTypes: ["violations"]});
-    return found.violations.flatMap(rule => rule.nodes.map(node => `${rule.id} at ${node.target}`));
+    const found = await axe.run(document, {runOnly: tags, resultTypes: ["violations", "incomplete"]});
+    const wrong = [...found.violations, ...found.incomplete];
+    return wrong.flatMap(rule => rule.nodes.map(node => `${rule.id} at ${node.target}`));
 }"""
 
 
@@ -276,6 +278,24 @@ def test_everybody_can_read_and_use_every_page(
     if scrolls_sideways(page):
         wrong.append((320, "", "scrolls sideways with the text spaced out"))
     assert wrong == []
+
+
+SPOILED = """document.querySelector('main').insertAdjacentHTML('beforeend',
+    '<p><img src=""></p><button id="small">Small</button><div id="wide">Wide</div>');
+    Object.assign(document.getElementById('small').style, { minHeight: 0, padding: 0 });
+    document.getElementById('wide').style.width = '2000px';"""
+
+
+def test_a_page_that_is_spoiled_is_found_out(at_place: Callable[..., Screen]) -> None:
+    page = at_place("sign in page").page
+    page.evaluate(AXE_SCRIPT)
+    assert (violations(page), page.evaluate(HARD_TO_PRESS), scrolls_sideways(page)) == ([], [], False)
+    page.evaluate(SPOILED)
+    assert violations(page) == ["image-alt at img"]
+    assert [re.sub(" style=.*?>", ">", each) for each in page.evaluate(HARD_TO_PRESS)] == [
+        '<button id="small">Small</button>'
+    ]
+    assert scrolls_sideways(page)
 
 
 # Focus and keys -------------------------------------------------------------------------------------------------------
