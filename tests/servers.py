@@ -1,6 +1,7 @@
 """The app as gunicorn serves it, in several processes; a browser that speaks to it over real connections; and every
 form of the flow, filled in and about to be sent."""
 
+import gc
 import json
 import os
 import signal
@@ -75,6 +76,7 @@ def _warm_up(app: Flask) -> None:
     for name in app.jinja_env.list_templates():
         app.jinja_env.get_template(name)
     app.extensions["store"].policy.hash_choice("three herons and a lighthouse", "")
+    gc.freeze()  # or the first collection in each worker would copy every object
 
 
 def _let_requests_kill(app: Flask) -> None:

@@ -20,7 +20,7 @@ from tests.servers import MOMENTS, Answer, Moment, RemoteBrowser, World
 from tests.test_once import at_once
 
 BROWSERS = 20
-ROUNDS = max(20, int(os.environ.get("ROUNDS", "20")))
+ROUNDS = max(20, int(os.environ.get("ROUNDS", "20")))  # of each race, in all of its ways together
 CLICKS = 3
 
 clock, app, world = servers.clock, servers.app, servers.world
@@ -98,9 +98,12 @@ def test_of_20_browsers_sending_one_six_digit_code_exactly_one_gets_in(world: Wo
 # A code used and replaced ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("made", ["made", "saved", "both saved"])
+MADE = ["made", "saved", "both saved"]
+
+
+@pytest.mark.parametrize("made", MADE)
 def test_a_code_that_is_used_while_another_is_made_leaves_one_that_works(world: World, app: Flask, made: str) -> None:
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS // len(MADE) + 1):
         owner = world.meet("make a new code" if made == "made" else "prompt for a new code")
         used, holds = owner.before, [owner.before, owner.person]
         browser, form = arrive(world, used, "/login/recovery", world.site.browser())
@@ -165,7 +168,7 @@ PAIRS = [
 
 
 def test_of_two_who_finish_setting_up_an_app_at_once_one_does_and_the_other_is_out(world: World, app: Flask) -> None:
-    for come in PAIRS * 5:
+    for come in PAIRS * (ROUNDS // len(PAIRS)):
         pair = come(world)
         answers = at_once([moment.send for moment in pair])
         pages = [moment.goes_on(answer) for moment, answer in zip(pair, answers, strict=True)]
@@ -193,7 +196,7 @@ def test_of_two_who_finish_setting_up_an_app_at_once_one_does_and_the_other_is_o
 
 
 def test_a_reset_at_the_moment_of_any_other_act_leaves_nobody_signed_in(world: World, app: Flask) -> None:
-    for name in [name for name in MOMENTS if name != "password chosen by a link" for _ in range(3)]:
+    for name in [name for name in MOMENTS if name != "password chosen by a link" for _ in range(ROUNDS // 20)]:
         moment = world.meet(name)
 
         def reset(person: Person = moment.person) -> str:
@@ -220,7 +223,7 @@ def test_a_reset_at_the_moment_of_any_other_act_leaves_nobody_signed_in(world: W
 
 
 def test_whatever_button_is_clicked_three_times_acts_once_and_leads_on(world: World, app: Flask) -> None:
-    for name in [name for name in MOMENTS if name != "change of password" for _ in range(3)]:
+    for name in [name for name in MOMENTS if name != "change of password" for _ in range(ROUNDS // 20)]:
         moment = world.meet(name)
         answers = at_once([moment.send] * CLICKS)
         statuses = [answer.status_code for answer in answers]
