@@ -241,10 +241,8 @@ class User(Table):
         when too many are being checked."""
         with store().policy.place_in_line():
             charge = Throttle.charge(PASSWORD, email, act)
-            user = cls.get_or_none(cls.email == email)
-            stored = user.password_hash if user and user.is_active else None
             try:
-                matches, renewed = store().policy.verify(password, stored)
+                user, matches = cls._compare(email, password)
             except TooBusy:
                 charge.take_back()
                 raise
@@ -252,11 +250,23 @@ class User(Table):
             Event.record(Kind.PASSWORD_WRONG, act, user)
             return None
         with store().database.atomic():
-            if renewed and cls.update(password_hash=renewed).where(user._has_kept_its_password()).execute():
-                user.password_hash = renewed
             charge.take_back()
             Event.record(Kind.PASSWORD_RIGHT, act, user)
         return user
+
+    @classmethod
+    def _compare(cls, email: str, password: str) -> "tuple[User | None, bool]":
+        """Who has this address, and whether it is their password. Renews a hash of another cost; when somebody else has
+        done so meanwhile, it compares with theirs."""
+        while True:
+            user = cls.get_or_none(cls.email == email)
+            stored = user.password_hash if user and user.is_active else None
+            matches, renewed = store().policy.verify(password, stored)
+            if not (matches and user and renewed):
+                return user, matches
+            if cls.update(password_hash=renewed).where(user._has_kept_its_password()).execute():
+                user.password_hash = renewed
+                return user, True
 
     def enroll(self, act: Act, recovery_code: str | None = None) -> None:
         """Give a new person an authenticator app and a saved recovery code, as if set up long ago."""

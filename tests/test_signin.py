@@ -1,8 +1,12 @@
 """Password, six-digit code, the steps between, signing out, and "Confirm it's you"."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from flask import Flask
 
+from authn import passwords
 from models import Session, TotpAuthenticator, User
 from tests.conftest import (
     Person,
@@ -73,6 +77,20 @@ def test_a_hash_of_another_cost_is_renewed_by_a_right_password_only(make_app, ma
     assert "m=16,t=1,p=1" in stored()
     browser.press(browser.get("/mfa/setup"), "Cancel and sign out")
     assert give_password(browser, maya).h1 == "Set up your authenticator app"
+
+
+def test_of_two_whose_hash_is_renewed_at_once_both_get_on(make_app, make_person) -> None:
+    app = make_app("cheap")
+    maya = make_person("maya@example.com", enrolled=False, on=app)
+    dearer = make_app("cheap", PASSWORD_HASH_COST="m=16,t=1,p=1", PASSWORD_HASH_SLOTS=1)
+    policy, browsers = dearer.extensions["store"].policy, [Browser(dearer), Browser(dearer)]
+    with ThreadPoolExecutor() as pool:
+        with policy._slot():  # both have read the old hash when it is given back
+            pages = [pool.submit(give_password, browser, maya) for browser in browsers]
+            while policy._places._value > passwords._LONGEST_LINE - 1:
+                time.sleep(0.01)
+            time.sleep(0.1)
+    assert [page.result().h1 for page in pages] == ["Set up your authenticator app"] * 2
 
 
 def test_no_session_row_before_a_right_password(app: Flask, browser: Browser, maya: Person) -> None:

@@ -212,13 +212,9 @@ MUTATIONS = [
     Mutation(
         "a password is charged for before it is compared",
         "models.py",
-        "            charge = Throttle.charge(PASSWORD, email, act)\n"
-        "            user = cls.get_or_none(cls.email == email)\n"
-        "            stored = user.password_hash if user and user.is_active else None\n            try:\n"
-        "                matches, renewed = store().policy.verify(password, stored)\n",
-        "            user = cls.get_or_none(cls.email == email)\n"
-        "            stored = user.password_hash if user and user.is_active else None\n            try:\n"
-        "                matches, renewed = store().policy.verify(password, stored)\n"
+        "            charge = Throttle.charge(PASSWORD, email, act)\n            try:\n"
+        "                user, matches = cls._compare(email, password)\n",
+        "            try:\n                user, matches = cls._compare(email, password)\n"
         "                charge = Throttle.charge(PASSWORD, email, act)\n",
         "test_a_try_during_a_pause_takes_under_5_ms_and_hashes_nothing",
         CODES,
