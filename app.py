@@ -16,6 +16,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import LoginManager
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from gunicorn.http.errors import ParseException
+from peewee import IntegrityError
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -221,6 +222,8 @@ def _while_there_is_a_database(page: Callable[[Any], ResponseReturnValue]) -> Ca
             return page(error)
         except store.UNAVAILABLE as away:
             return _database_unavailable(away)
+        except (Superseded, IntegrityError):  # whom it is about has been removed meanwhile
+            return _superseded()
 
     return handle
 
@@ -263,13 +266,12 @@ def _status_page(status: int, reference: str | None = None) -> str:
 
 def _paused(paused: Paused) -> ResponseReturnValue:
     wait = paused.until - signin.now() if paused.until else 3600
-    tried = User.get_or_none(User.email == paused.email) if paused.email else signin.person()
-    Event.record(Kind.PAUSED, signin.act(), tried)
+    Event.record(Kind.PAUSED, signin.act(), signin.person())
     page = render_template("errors/paused.html", until=paused.until, wait=max(wait, 1))
     return page, 429, {"Retry-After": str(max(wait, 1))}
 
 
-def _superseded(_: Superseded) -> ResponseReturnValue:
+def _superseded(_: Superseded | None = None) -> ResponseReturnValue:
     """The cookie is left alone: a faster request of the same browser has brought, or will bring, a new one."""
     return redirect(url_for("login.password"), 303)
 

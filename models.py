@@ -72,10 +72,9 @@ class CodesAreOff(Exception):
 class Paused(Exception):
     """Nothing is compared until `until` (seconds UTC); None: not until an admin acts or the secret is replaced."""
 
-    def __init__(self, until: int | None, email: str = "") -> None:
-        super().__init__(until, email)
+    def __init__(self, until: int | None) -> None:
+        super().__init__(until)
         self.until = until
-        self.email = email  # the account that was tried, whoever's or nobody's; empty where the address is paused
 
 
 class Refusal(Enum):
@@ -181,10 +180,11 @@ def _alone_with(user: "User", act: Act | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _alone_with_admins(user: "User") -> "Iterator[None]":
-    """The same with this person and every admin: two admins could otherwise remove each other."""
+def _alone_with_admins(user: "User", act: Act) -> "Iterator[None]":
+    """The same with these and every admin: two admins could otherwise remove each other."""
     with store().database.atomic():
-        for person in User.select(User.id).where(User.is_admin | (User.id == user.id)).order_by(User.id):
+        involved = User.is_admin | User.id.in_([user.id, act.admin or user.id])
+        for person in User.select(User.id).where(involved).order_by(User.id):
             User.update(is_active=User.is_active).where(User.id == person.id).execute()
         yield
 
@@ -340,7 +340,7 @@ class User(Table):
 
     def deactivate(self, act: Act) -> bool:
         """End the person's sessions and let them start none; False, and nothing changed, for the last active admin."""
-        with _alone_with_admins(self), _alone_with(self):
+        with _alone_with_admins(self, act), _alone_with(self):
             if self._is_the_last_admin():
                 return False
             Session.delete().where(Session.user == self).execute()
@@ -352,7 +352,7 @@ class User(Table):
 
     def remove_admin(self, act: Act) -> bool:
         """Close the admin pages to the person; False, and nothing changed, for the last active admin."""
-        with _alone_with_admins(self):
+        with _alone_with_admins(self, act):
             return not self._is_the_last_admin() and self._set(Kind.ADMIN_REMOVED, act, is_admin=False)
 
     def _set(self, kind: Kind, act: Act, **changes: bool) -> bool:
@@ -517,14 +517,17 @@ class Session(Table):
         tried = TotpAuthenticator.try_code(self.user, typed, act)
         if isinstance(tried, Refusal):
             return tried
+        accepted = False
         try:
             with _alone_with(self.user):
-                if tried.accept(act):
+                accepted = tried.accept(act)
+                if accepted:
                     return go_on()
                 self.check_still_as_found()
                 return Refusal.USED
         except Superseded:
-            tried.charge.take_back()  # a double click, with the right code
+            if accepted:  # which was rolled back, but the code was right
+                tried.charge.take_back()
             raise
 
     def await_replacement(self, act: Act) -> bool:
@@ -692,6 +695,9 @@ def _sweep(now: int) -> None:
     limits = store().lifetimes
     unfinished = Session.step.is_null(False) & (Session.step_at < now - max(limits.sign_in, limits.enrollment))
     idle = Session.step.is_null() & (Session.last_seen_at < now - limits.idle)
+    # Before their sessions go, as every verb has it: one that retires codes and then ends sessions would deadlock.
+    left = Session.select(Session.id).where(unfinished)
+    RecoveryCode.update(claimed_by=None).where(RecoveryCode.claimed_by.in_(left)).execute()
     for expired in (unfinished, idle, Session.created_at < now - limits.overall):
         Session.delete().where(expired).execute()
     Throttle.sweep(now)
@@ -1138,7 +1144,7 @@ class Throttle(Table):
             failures = cls._count(key, account, act, {cls.paused_until: 0}, open_to_tries)
             if failures is None:
                 cls.check(limit, email, act)
-                raise Paused(act.now + 1, email)  # it was lifted between the two statements
+                raise Paused(act.now + 1)  # it was lifted between the two statements
             if pause := limit.pause_seconds(failures):
                 cls.update(paused_until=act.now + pause).where(cls.key == key).execute()
         return Charge(address, key)
@@ -1150,9 +1156,9 @@ class Throttle(Table):
         if found is None:
             return
         if limit.is_stopped(found.failures):
-            raise Paused(None, email)
+            raise Paused(None)
         if act.now < found.paused_until <= act.now + throttle.LONGEST_PAUSE_SECONDS:
-            raise Paused(found.paused_until, email)
+            raise Paused(found.paused_until)
 
     @classmethod
     def clear(cls, limits: tuple[Limit, ...], email: str, act: Act) -> None:
