@@ -201,6 +201,7 @@ class RemoteBrowser(Browser):
     def __init__(self, site: Site) -> None:
         self.site, self.cookies = site, dict[str, str]()
         self.seconds = 0.0  # what the last answer took
+        self.sent = 0  # requests that have left
 
     def open(self, path: str, method: str = "GET", **kwargs: Any) -> Page:
         answer = self.ask(path, method, **kwargs)
@@ -218,6 +219,7 @@ class RemoteBrowser(Browser):
         connection, start = HTTPConnection("127.0.0.1", self.site.port, timeout=60), time.monotonic()
         try:
             connection.request(method, path, body, headers)
+            self.sent += 1
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
         except (ConnectionError, EOFError) as error:
