@@ -222,8 +222,8 @@ def _while_there_is_a_database(page: Callable[[Any], ResponseReturnValue]) -> Ca
             return page(error)
         except store.UNAVAILABLE as away:
             return _database_unavailable(away)
-        except (Superseded, IntegrityError):  # whom it is about has been removed meanwhile
-            return _superseded()
+        except (Superseded, IntegrityError) as gone:  # whom it is about has been removed meanwhile
+            return _superseded(gone)
 
     return handle
 
@@ -271,7 +271,7 @@ def _paused(paused: Paused) -> ResponseReturnValue:
     return page, 429, {"Retry-After": str(max(wait, 1))}
 
 
-def _superseded(_: Superseded | None = None) -> ResponseReturnValue:
+def _superseded(_: Exception) -> ResponseReturnValue:
     """The cookie is left alone: a faster request of the same browser has brought, or will bring, a new one."""
     return redirect(url_for("login.password"), 303)
 
