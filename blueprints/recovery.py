@@ -27,7 +27,7 @@ def challenge() -> ResponseReturnValue:
         if refused is None:
             return redirect(url_for("recovery.prompt"), 303)
         reject(form.recovery_code, _explain(refused))
-    return page("recovery/challenge.html", form, file_name=_file_name())
+    return page("recovery/challenge.html", form, file_name=_file_name(), code_length=recovery_codes.LENGTH)
 
 
 @bp.route("/mfa/recovery-code", methods=["GET", "POST"])
