@@ -13,7 +13,7 @@ from threading import Event
 from benchmarks.figures import Row
 from benchmarks.sites import PASSWORD, Site
 from benchmarks.visitor import Visitor
-from tests.test_once import at_once
+from tests.support.races import at_once
 
 FORMS = [("/login/recovery", "recovery_code"), ("/login/code", "code")]
 BROWSERS = 20

@@ -20,7 +20,7 @@ from app import create_app
 from authn import recovery_codes, totp
 from benchmarks.visitor import Visitor
 from models import Act, Session, Setting, TotpAuthenticator, User
-from tests.test_once import at_once
+from tests.support.races import at_once
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "a lamp, a boat and a heron"

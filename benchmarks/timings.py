@@ -13,7 +13,7 @@ from statistics import median
 from benchmarks.figures import Row
 from benchmarks.sites import PASSWORD, ROOT, Site, gunicorn
 from benchmarks.visitor import Visitor
-from tests.test_once import at_once
+from tests.support.races import at_once
 
 STEPS = ("GET /login", "POST /login", "GET /login/code", "POST /login/code", "POST /login/recovery", "GET /account")
 BARE, FORM, VERIFY = "bare Flask", "a form, one commit", "one argon2 verify"

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page
 
-from tests.chromium import Demo, launched, press, served_demo
+from tests.support.chromium import Demo, launched, press, served_demo
 
 FOLDER = Path(__file__).parent / "pictures"
 WIDTH, PIXELS = 600, 1.5  # of the page, in CSS pixels; of the picture for each of them

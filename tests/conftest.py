@@ -2,8 +2,8 @@
 
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,53 +13,14 @@ from jinja2 import FileSystemBytecodeCache
 from peewee import SqliteDatabase
 
 from app import create_app
-from authn import recovery_codes, totp
-from models import Act, Event, RecoveryCode, TotpAuthenticator, User
-from tests import postgres
-from tests.pages import Browser, Page
-
-PASSWORD = "a lamp, a boat and a heron"
-CHEAP = "m=8,t=1,p=1"
-KEY = "only-for-tests-0123456789-abcdefghij"
-
-
-class Clock:
-    """Stands still until a test moves it. It starts 10 s into a 30-second step."""
-
-    def __init__(self) -> None:
-        self.now = 1_796_000_400 // 30 * 30 + 10
-
-    def __call__(self) -> float:
-        return float(self.now)
-
-    def pass_by(self, seconds: int) -> None:
-        self.now += seconds
-
-
-@dataclass
-class Person:
-    email: str
-    clock: Clock
-    secret: bytes | None = None
-    recovery_code: str | None = None
-    password: str = PASSWORD
-
-    def code(self, ahead: int = 0) -> str:
-        """What their app shows, `ahead` seconds from now."""
-        assert self.secret is not None
-        return totp.code_at(self.secret, self.clock.now + ahead)
-
-    def wrong_code(self) -> str:
-        """Six digits that are none of the three the app would take."""
-        right = {self.code(-30), self.code(), self.code(30)}
-        return next(code for code in ("000000", "111111", "222222", "333333") if code not in right)
-
+from authn import recovery_codes
+from tests.support import acts, postgres
+from tests.support.apps import CHEAP, KEY, upgrade
+from tests.support.pages import Browser
+from tests.support.people import Clock, Person
+from tests.support.screens import AXE
 
 # Where rows live: on SQLite and on PostgreSQL; --engine=postgresql runs everything there ------------------------------
-
-
-on_sqlite = pytest.mark.parametrize("engine", ["sqlite"])  # for tests of one of them alone
-on_postgresql = pytest.mark.parametrize("engine", ["postgresql"])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,9 +30,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     missing = "" if postgres.find_programs() else " (PostgreSQL is not installed: Debian's package postgresql)"
     return f"databases: {', '.join(_engines(config))}{missing}"
-
-
-AXE = "axe-core"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -119,16 +77,6 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("database") / "empty.db"
     upgrade(f"sqlite:///{path}")
     return path
-
-
-def upgrade(url: str) -> None:
-    app = create_app({"TESTING": True, "SECRET_KEY": KEY, "DATABASE_URL": url})
-    result = app.test_cli_runner().invoke(args=["db", "upgrade"])
-    assert result.exit_code == 0, result.output
-    if url.startswith("sqlite:"):
-        with app.app_context():
-            app.extensions["store"].database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    app.extensions["store"].database.close_all()
 
 
 @pytest.fixture
@@ -206,14 +154,11 @@ def make_person(app: Flask, clock: Clock) -> Callable[..., Person]:
 
     def make(email: str, *, enrolled: bool = True, code: bool = True, admin: bool = False, on: Flask = app) -> Person:
         person = Person(email, clock)
-        with on.app_context():
-            act = Act(clock.now - 86400)
-            user = User.add(email, PASSWORD, act, is_admin=admin)
-            assert user is not None
-            if enrolled:
-                person.recovery_code = recovery_codes.display(recovery_codes.generate()) if code else None
-                user.enroll(act, recovery_code=person.recovery_code)
-                person.secret = TotpAuthenticator.get(TotpAuthenticator.user == user).secret()
+        yesterday = clock.now - 86400
+        acts.add_person(on, email, now=yesterday, admin=admin)
+        if enrolled:
+            person.recovery_code = recovery_codes.display(recovery_codes.generate()) if code else None
+            person.secret = acts.enroll_person(on, email, now=yesterday, recovery_code=person.recovery_code)
         return person
 
     return make
@@ -237,74 +182,9 @@ def ines(make_person: Callable[..., Person]) -> Person:
     return make_person("ines@example.com", code=False, admin=True)
 
 
-# What people do -------------------------------------------------------------------------------------------------------
-
-
-def give_password(browser: Browser, person: Person, next_path: str = "") -> Page:
-    where = f"/login?next={next_path}" if next_path else "/login"
-    return browser.submit(where, email=person.email, password=person.password)
-
-
-def scan(page: Page, person: Person) -> Person:
-    """Put the setup key of the page into the person's app."""
-    person.secret = totp.read_setup_key(page.text_of("setup-key"))
-    return person
-
-
-def shown_code(page: Page) -> str:
-    return page.text_of("recovery-code").replace(" ", "")
-
-
-def enroll(browser: Browser, person: Person) -> Page:
-    """From the password to the end of enrollment, prompt and all."""
-    page = give_password(browser, person)
-    scan(page, person)
-    page = browser.submit(page, code=person.code())
-    if page.by_id("recovery-code") is not None:
-        person.recovery_code = shown_code(page)
-        page = browser.submit(page, saved="yes")
-    return page
-
-
-def sign_in(browser: Browser, person: Person, next_path: str = "") -> Page:
-    """With password and six-digit code."""
-    give_password(browser, person, next_path)
-    return browser.submit("/login/code", code=person.code())
-
-
-def use_recovery_code(browser: Browser, person: Person, typed: str | None = None) -> Page:
-    """Password and recovery code; the page that follows."""
-    give_password(browser, person)
-    return browser.submit("/login/recovery", recovery_code=typed or person.recovery_code)
-
-
-def save_new_code(browser: Browser, page: Page, person: Person) -> Page:
-    person.recovery_code = shown_code(page)
-    return browser.submit(page, saved="yes")
-
-
-def is_signed_in(browser: Browser) -> bool:
-    return browser.open("/account").status == 200
-
-
-# What the database holds ----------------------------------------------------------------------------------------------
-
-
-def count(app: Flask, table: Any, *where: Any) -> int:
-    with app.app_context():
-        return int(table.select().where(*where).count() if where else table.select().count())
-
-
-def rows(app: Flask, table: Any) -> list[dict[str, Any]]:
-    with app.app_context():
-        return list(table.select().dicts())
-
-
-def kinds(app: Flask) -> list[str]:
-    """What happened, oldest first."""
-    with app.app_context():
-        return [event.kind for event in Event.select().order_by(Event.id)]
-
-
-def live_codes(app: Flask) -> int:
-    return count(app, RecoveryCode, RecoveryCode.retired_at.is_null())
+@pytest.fixture
+def port() -> int:
+    """One of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

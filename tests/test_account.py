@@ -4,21 +4,19 @@ import pytest
 from flask import Flask
 
 from models import Kind, Session, User
-from tests.conftest import (
+from tests.support.pages import Browser, Page
+from tests.support.people import (
+    NEW_PASSWORD,
     PASSWORD,
     Person,
-    count,
+    enroll,
     give_password,
     is_signed_in,
-    kinds,
-    rows,
     save_new_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser, Page
-
-NEW = "three herons and a lighthouse"
+from tests.support.tables import count, kinds, rows
 
 
 def change_password(browser: Browser, current: str, new: str) -> Page:
@@ -30,11 +28,11 @@ def change_password(browser: Browser, current: str, new: str) -> Page:
 
 def test_a_changed_password_signs_in_and_the_old_one_does_not(browser: Browser, omar: Person, clock) -> None:
     sign_in(browser, omar)
-    page = change_password(browser, PASSWORD, NEW)
+    page = change_password(browser, PASSWORD, NEW_PASSWORD)
     assert (page.path, page.notice) == ("/account", "Your password is changed. You're signed out everywhere else.")
     browser.press(page, "Sign out")
     assert give_password(browser, omar).status == 422
-    omar.password = NEW
+    omar.password = NEW_PASSWORD
     clock.pass_by(30)
     assert sign_in(browser, omar).h1 == "Security"
 
@@ -42,8 +40,8 @@ def test_a_changed_password_signs_in_and_the_old_one_does_not(browser: Browser, 
 @pytest.mark.parametrize(
     ("current", "new", "error"),
     [
-        ("wrong", NEW, "That isn't your current password."),
-        ("", NEW, "Enter your current password"),
+        ("wrong", NEW_PASSWORD, "That isn't your current password."),
+        ("", NEW_PASSWORD, "Enter your current password"),
         (PASSWORD, "", "Enter a new password"),
         (PASSWORD, "too short", "Use at least 15 characters; that has 9."),
         (PASSWORD, "passwordpassword", "That's too easy to guess"),
@@ -61,7 +59,7 @@ def test_a_refused_change_says_why_and_changes_nothing(
     assert page.status == 422
     assert page.errors[0].startswith(error)
     assert rows(app, User) == before
-    assert change_password(browser, PASSWORD, NEW).path == "/account"
+    assert change_password(browser, PASSWORD, NEW_PASSWORD).path == "/account"
 
 
 def test_changing_the_password_ends_every_other_session_finished_or_not(app: Flask, omar: Person, clock) -> None:
@@ -70,7 +68,7 @@ def test_changing_the_password_ends_every_other_session_finished_or_not(app: Fla
     clock.pass_by(30)
     sign_in(full, omar)
     give_password(half, omar)
-    change_password(here, PASSWORD, NEW)
+    change_password(here, PASSWORD, NEW_PASSWORD)
     assert is_signed_in(here)
     assert not is_signed_in(full)
     assert half.get("/login/code").h1 == "Sign in"
@@ -81,7 +79,7 @@ def test_changing_the_password_asks_again_after_ten_minutes(browser: Browser, om
     sign_in(browser, omar)
     form = browser.get("/account/password")
     clock.pass_by(600)
-    values = {"current_password": PASSWORD, "new_password": NEW}
+    values = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
     page = browser.follow(browser.send(form, values, headers={"Referer": "http://localhost/account/password"}))
     assert page.h1 == "Confirm it's you"
     page = browser.submit(page, password=PASSWORD, code=omar.code())
@@ -202,13 +200,13 @@ def link(app: Flask, *command: str) -> str:
 
 def test_a_link_lets_a_new_person_choose_a_password_once(app: Flask, browser: Browser, clock) -> None:  # PW-19
     path = link(app, "invite", "noor@example.com")
-    noor = Person("noor@example.com", clock, password=NEW)
+    noor = Person("noor@example.com", clock, password=NEW_PASSWORD)
     assert give_password(browser, noor).status == 422
     page = browser.get(path)
     assert page.h1 == "Choose your password"
     page = browser.submit(page, new_password="short")
     assert page.errors[0].startswith("Use at least 15 characters")
-    page = browser.submit(page, new_password=NEW)
+    page = browser.submit(page, new_password=NEW_PASSWORD)
     assert (page.path, page.notice) == ("/login", "Your password is set. Sign in with it.")
     assert browser.get(path).h1 == "This link doesn't work any more"
     assert give_password(browser, noor).h1 == "Set up your authenticator app"
@@ -219,10 +217,10 @@ def test_a_link_does_not_skip_the_second_factor_and_ends_all_sessions(app: Flask
     sign_in(signed_in, omar)
     path = link(app, "invite", omar.email)
     assert is_signed_in(signed_in), "making a link changes nothing yet"
-    helper.submit(path, new_password=NEW)
+    helper.submit(path, new_password=NEW_PASSWORD)
     assert not is_signed_in(signed_in)
     assert not is_signed_in(helper)
-    omar.password = NEW
+    omar.password = NEW_PASSWORD
     assert give_password(helper, omar).h1 == "Enter your code"
 
 
@@ -253,9 +251,9 @@ def test_after_a_reset_nobody_signs_in_until_the_link_is_used(app: Flask, omar: 
     path = link(app, "reset-mfa", omar.email)
     assert not is_signed_in(owner)
     assert give_password(thief, omar).status == 422, "whoever knows only the old password cannot enroll first"
-    owner.submit(path, new_password=NEW)
+    owner.submit(path, new_password=NEW_PASSWORD)
     assert give_password(thief, omar).status == 422
-    omar.password = NEW
+    omar.password = NEW_PASSWORD
     page = give_password(owner, omar)
     assert page.h1 == "Set up your authenticator app"
     assert kinds(app).count(Kind.MFA_RESET) == 1
@@ -263,9 +261,8 @@ def test_after_a_reset_nobody_signs_in_until_the_link_is_used(app: Flask, omar: 
 
 def test_a_code_from_before_a_reset_is_told_as_such(app: Flask, browser: Browser, omar: Person, clock) -> None:
     old = omar.recovery_code
-    browser.submit(link(app, "reset-mfa", omar.email), new_password=NEW)
-    omar.password = NEW
-    from tests.conftest import enroll
+    browser.submit(link(app, "reset-mfa", omar.email), new_password=NEW_PASSWORD)
+    omar.password = NEW_PASSWORD
 
     browser.press(enroll(browser, omar), "Sign out")
     page = use_recovery_code(browser, omar, old)

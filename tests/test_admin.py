@@ -6,20 +6,20 @@ import pytest
 from flask import Flask
 
 from models import Event, Kind, Setting, Throttle, User
-from tests.conftest import (
+from tests.support import acts
+from tests.support.pages import Browser, Page, words
+from tests.support.people import (
+    NEW_PASSWORD,
     PASSWORD,
     Clock,
     Person,
-    count,
     give_password,
     is_signed_in,
-    rows,
+    scan,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser, Page
-
-NEW = "three herons and a lighthouse"
+from tests.support.tables import count, rows
 
 
 @pytest.fixture
@@ -36,7 +36,6 @@ def admin(app: Flask, ines: Person) -> Browser:
 
 
 def row_of(page: Page, email: str) -> str:
-    from tests.pages import words
 
     return next(words(row) for row in page.all("tr") if email in words(row))
 
@@ -129,10 +128,9 @@ def test_a_person_who_lost_phone_and_code_is_back_after_one_act_of_an_admin(
 
     browser = Browser(app)
     assert give_password(browser, omar).status == 422
-    browser.submit(link, new_password=NEW)
-    omar.password = NEW
+    browser.submit(link, new_password=NEW_PASSWORD)
+    omar.password = NEW_PASSWORD
     page = give_password(browser, omar)
-    from tests.conftest import scan
 
     assert browser.submit(page, code=scan(page, omar).code()).h1 == "Security"
     log = admin.get("/admin/audit")
@@ -195,7 +193,7 @@ def test_a_deactivated_admin_does_not_count_as_another(app: Flask, admin: Browse
 def test_a_password_link_from_the_people_page_works_once(app: Flask, admin: Browser, omar: Person) -> None:
     page = press_in_row(admin, omar.email, "Make a password link")
     link = page.text_of("link").removeprefix("http://localhost:5000")
-    assert Browser(app).submit(link, new_password=NEW).notice == "Your password is set. Sign in with it."
+    assert Browser(app).submit(link, new_password=NEW_PASSWORD).notice == "Your password is set. Sign in with it."
     assert Browser(app).open(link).status == 404
 
 
@@ -215,8 +213,7 @@ def test_the_people_page_says_when_somebody_last_signed_in_however_long_ago(
     sign_in(admin := Browser(app), ines)
     assert "30 November 2026, 01:01 UTC" in row_of(admin.get("/admin/people"), omar.email)
 
-    with app.app_context():
-        User.remove((omar.email,))
+    acts.remove_person(app, omar.email)
     clock.pass_by(401 * 86400)
     prune()
     assert count(app, Event, Event.kind == Kind.SIGNED_IN) == 1  # that of ines

@@ -11,22 +11,21 @@ from flask import Flask
 
 from authn import recovery_codes, totp
 from models import Enrollment, Kind, RecoveryCode, TotpAuthenticator, User
-from tests.conftest import (
+from tests.support.apps import on_sqlite
+from tests.support.cookies import payload
+from tests.support.pages import Browser, Page
+from tests.support.people import (
     Person,
     enroll,
     give_password,
     is_signed_in,
-    kinds,
-    on_sqlite,
-    rows,
     save_new_code,
     scan,
     shown_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser, Page
-from tests.test_cookie import payload
+from tests.support.tables import kinds, rows
 
 CANARY = b"a small yellow canary"
 WRONG_FIELD = "my-password@in-the-wrong-field"

@@ -9,25 +9,22 @@ from flask import Flask
 
 from authn import email_addresses, passwords, totp
 from models import Act, Enrollment, Event, Kind, RecoveryCode, Session, Superseded, Throttle, TotpAuthenticator, User
-from tests.conftest import (
+from tests.support import acts
+from tests.support.apps import on_sqlite
+from tests.support.pages import Browser, Page
+from tests.support.people import (
+    NEW_PASSWORD,
     PASSWORD,
     Person,
-    count,
     give_password,
     is_signed_in,
-    kinds,
-    live_codes,
-    on_sqlite,
-    rows,
     save_new_code,
     scan,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser, Page
-from tests.test_once import at_once
-
-NEW = "three herons and a lighthouse"
+from tests.support.races import at_once
+from tests.support.tables import count, kinds, live_codes, rows
 
 
 def test_a_full_queue_for_hashing_answers_503_and_charges_nobody(make_app, make_person, monkeypatch) -> None:
@@ -135,7 +132,7 @@ def test_a_changed_password_voids_an_open_link(app: Flask, browser: Browser, oma
     link = invited.removeprefix("http://localhost:5000")
     sign_in(browser, omar)
     assert Browser(app).open(link).status == 200
-    browser.submit("/account/password", current_password=PASSWORD, new_password=NEW)
+    browser.submit("/account/password", current_password=PASSWORD, new_password=NEW_PASSWORD)
     assert Browser(app).open(link).status == 404
 
 
@@ -191,12 +188,7 @@ def test_two_admins_who_remove_each_other_at_once_leave_one(app: Flask, make_per
             User.update(is_admin=False).execute()
         for name in ("first", "second"):
             make_person(f"{name}{number}@example.com", admin=True)
-
-        def remove(email: str) -> bool:
-            with app.app_context():
-                return User.get(User.email == email).remove_admin(Act(1, by="the other"))
-
-        at_once([partial(remove, f"{name}{number}@example.com") for name in ("first", "second")])
+        at_once([partial(acts.remove_admin, app, f"{name}{number}@example.com") for name in ("first", "second")])
         assert count(app, User, User.is_admin) == 1
 
 
@@ -205,14 +197,8 @@ def test_two_admins_who_reset_each_other_at_once_both_do(app: Flask, make_person
         pair = [f"{name}{number}@example.com" for name in ("first", "second")]
         for email in pair:
             make_person(email, admin=True)
-
-        def reset(email: str, by: str) -> str:
-            with app.app_context():
-                admin = User.get(User.email == by)
-                return User.get(User.email == email).reset_mfa(Act(clock.now, by=by, admin=admin.id))
-
-        links = at_once([partial(reset, *pair), partial(reset, *reversed(pair))])
-        assert all(Browser(app).get(f"/welcome/{link}").h1 == "Choose your password" for link in links)
+        links = at_once([partial(acts.reset, app, one, by=other) for one, other in (pair, pair[::-1])])
+        assert all(Browser(app).get(link).h1 == "Choose your password" for link in links)
 
 
 def test_an_unreadable_secret_shows_no_app_on_the_demos_phone(make_app, make_person) -> None:
@@ -227,8 +213,7 @@ def test_an_unreadable_secret_shows_no_app_on_the_demos_phone(make_app, make_per
 
 def test_a_code_shown_for_a_removed_person_is_no_error(app: Flask, browser: Browser, omar: Person) -> None:
     form = give_password(browser, omar)
-    with app.app_context():
-        User.remove((omar.email,))
+    acts.remove_person(app, omar.email)
     assert browser.follow(browser.send(form, {"code": omar.code()})).h1 == "Sign in"
     assert Kind.SIGNED_IN not in kinds(app)
 

@@ -11,16 +11,9 @@ import pytest
 from flask import Flask
 
 from models import TABLES, Event, Throttle
-from tests.conftest import (
-    Person,
-    give_password,
-    rows,
-    save_new_code,
-    scan,
-    sign_in,
-    use_recovery_code,
-)
-from tests.pages import Browser, Form, Page
+from tests.support.pages import Browser, Form, Page
+from tests.support.people import Person, give_password, save_new_code, scan, sign_in, use_recovery_code
+from tests.support.tables import rows
 
 pytestmark = pytest.mark.pages
 

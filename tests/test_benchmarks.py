@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 STEPS = ("GET /login", "POST /login", "GET /login/code", "POST /login/code", "POST /login/recovery", "GET /account")
 TIMED = {

@@ -10,7 +10,7 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.chromium import Demo, launched, needs_chromium, press, served_demo
+from tests.support.chromium import Demo, launched, needs_chromium, press, served_demo
 
 pytestmark = needs_chromium
 MAYA = "maya@example.com"

@@ -10,50 +10,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from flask import Flask
 
 from models import Event, RecoveryCode, Session, Setting, TotpAuthenticator, User
-from tests.conftest import (
-    KEY,
+from tests.support.apps import KEY, ROOT
+from tests.support.commands import one_line, refusal, run, said
+from tests.support.pages import Browser
+from tests.support.people import (
     PASSWORD,
     Clock,
     Person,
-    count,
     enroll,
     give_password,
     is_signed_in,
-    kinds,
-    rows,
     save_new_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser
+from tests.support.tables import count, kinds, rows
 
 Make = Callable[..., Flask]
-ROOT = Path(__file__).parent.parent
-
-
-def run(app: Flask, *args: str, typed: str | None = None) -> Result:
-    return app.test_cli_runner().invoke(args=args, input=typed)
-
-
-def said(result: Result) -> str:
-    """The one line that a command says when it has done its work."""
-    assert result.exit_code == 0, result.output
-    return one_line(result.stdout)
-
-
-def refusal(result: Result) -> str:
-    """The one line on stderr, and nothing else, of a command that has not."""
-    assert (result.exit_code, result.stdout) == (1, ""), repr(result.exception)
-    return one_line(result.stderr).removeprefix("Error: ")
-
-
-def one_line(text: str) -> str:
-    assert re.fullmatch(r".+\.\n", text), text
-    return text.rstrip("\n")
 
 
 def people(app: Flask) -> list[dict[str, object]]:

@@ -7,20 +7,19 @@ from flask import Flask
 
 import models
 from models import Event, Kind, RecoveryCode, TotpAuthenticator, User
-from tests.conftest import (
-    KEY,
+from tests.support.apps import KEY
+from tests.support.commands import refusal, run, said
+from tests.support.pages import Browser
+from tests.support.people import (
     PASSWORD,
     Person,
-    count,
     give_password,
     is_signed_in,
-    rows,
     save_new_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser
-from tests.test_commands import refusal, run, said
+from tests.support.tables import count, rows
 
 OLD_KEY = "an-earlier-key-of-the-tests-0123456789abcdef"
 LINK = "http://localhost:5000/welcome/"

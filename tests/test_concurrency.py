@@ -13,11 +13,11 @@ import pytest
 from flask import Flask
 
 from models import Enrollment, RecoveryCode, Retirement, Session, Throttle, TotpAuthenticator, User
-from tests import servers
-from tests.conftest import Person, save_new_code
-from tests.pages import Form, read_page
-from tests.servers import MOMENTS, Answer, Moment, RemoteBrowser, World
-from tests.test_once import at_once
+from tests.support import servers
+from tests.support.pages import Form, read_page
+from tests.support.people import Person, save_new_code
+from tests.support.races import at_once
+from tests.support.servers import MOMENTS, Answer, Moment, RemoteBrowser, World
 
 BROWSERS = 20
 ROUNDS = max(20, int(os.environ.get("ROUNDS", "20")))  # of each race, in all of its ways together

@@ -1,48 +1,18 @@
 """The cookie: what it is, when it is renewed, and that an old, copied, planted or made-up one opens nothing."""
 
-import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from flask import Flask
 from itsdangerous import URLSafeTimedSerializer
 
-from tests.conftest import Person, enroll, give_password, is_signed_in, save_new_code, scan, sign_in
-from tests.pages import Browser, Page
+from tests.support.cookies import moved, opened, payload, send_raw, set_cookies, signed
+from tests.support.pages import Browser, Page
+from tests.support.people import Person, enroll, give_password, is_signed_in, save_new_code, scan, sign_in
 
 pytestmark = pytest.mark.pages
 
-PAGES = ["/account", "/login/code", "/mfa/setup", "/mfa/recovery-code", "/mfa/lost-device", "/verify"]
 HALF_A_YEAR = 180 * 86400
-
-
-def serializer(app: Flask) -> URLSafeTimedSerializer:
-    found = app.session_interface.get_signing_serializer(app)
-    assert found is not None
-    return found
-
-
-def payload(browser: Browser) -> dict[str, Any]:
-    """What the cookie says to whoever decodes it."""
-    return dict(serializer(browser.app).loads(browser.cookie()))
-
-
-def signed(app: Flask, token: Any) -> str:
-    return str(serializer(app).dumps({"token": token}))
-
-
-def opened(browser: Browser) -> list[str]:
-    """The pages that do not send this browser to the sign-in page."""
-    answers = {path: browser.open(path) for path in PAGES}
-    assert {page.status for page in answers.values()} <= {200, 303}
-    return [path for path, page in answers.items() if not page.headers.get("Location", "").startswith("/login?")]
-
-
-def set_cookies(page: Page) -> dict[str, set[str]]:
-    """The cookies that an answer sets, each with its attributes; the hour of Expires left out."""
-    parts = [re.sub(r"Expires=[^;]+", "Expires", header).split("; ") for header in page.headers.getlist("Set-Cookie")]
-    return {part[0].partition("=")[0]: set(part[1:]) for part in parts}
 
 
 # What it looks like ---------------------------------------------------------------------------------------------------
@@ -224,12 +194,6 @@ def test_a_planted_sign_in_of_somebody_else_does_not_become_the_victims(browser,
 # Made up --------------------------------------------------------------------------------------------------------------
 
 
-def send_raw(app: Flask, path: str, cookies: str) -> Page:
-    browser = Browser(app)
-    browser.client = app.test_client(use_cookies=False)
-    return browser.open(path, environ_overrides={"HTTP_COOKIE": cookies})
-
-
 MADE_UP: dict[str, Callable[[Flask, str, str], str]] = {  # from the real cookie and the token in it
     "empty": lambda app, real, token: "",
     "no cookie of ours": lambda app, real, token: "made up",
@@ -300,13 +264,6 @@ def test_the_mark_of_a_known_browser_opens_nothing(app, browser, omar) -> None:
 
 
 # Keys -----------------------------------------------------------------------------------------------------------------
-
-
-def moved(browser: Browser, app: Flask) -> Browser:
-    """The same cookies before an app with other keys."""
-    other = browser.copy()
-    other.app, other.client.application = app, app
-    return other
 
 
 def test_a_session_outlives_the_rotation_of_the_key(make_app, app, browser, maya, clock) -> None:

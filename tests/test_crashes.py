@@ -21,11 +21,12 @@ from flask import Flask
 
 from authn import recovery_codes
 from models import TABLES, RecoveryCode, Throttle, TotpAuthenticator, User
-from tests import postgres, servers
-from tests.conftest import Person, on_postgresql, on_sqlite, upgrade
-from tests.pages import read_page
-from tests.servers import MOMENTS, NEW_PASSWORD, Died, Moment, RemoteBrowser, SharedClock, Site, World, served
-from tests.test_once import at_once
+from tests.support import postgres, servers
+from tests.support.apps import on_postgresql, on_sqlite, upgrade
+from tests.support.pages import read_page
+from tests.support.people import Person
+from tests.support.races import at_once
+from tests.support.servers import MOMENTS, NEW_PASSWORD, Died, Moment, RemoteBrowser, SharedClock, Site, World, served
 
 clock, app, world = servers.clock, servers.app, servers.world
 

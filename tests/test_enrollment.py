@@ -7,22 +7,19 @@ from flask import Flask
 
 from authn import totp
 from models import Enrollment, Kind, RecoveryCode, Session, TotpAuthenticator
-from tests.conftest import (
+from tests.support.pages import Browser, Page
+from tests.support.people import (
     Person,
-    count,
     enroll,
     give_password,
     is_signed_in,
-    kinds,
-    live_codes,
-    rows,
     save_new_code,
     scan,
     shown_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser, Page
+from tests.support.tables import count, kinds, live_codes, rows
 
 
 def otpauth(page: Page) -> str:

@@ -5,22 +5,19 @@ import pytest
 from flask import Flask
 
 from models import Kind, RecoveryCode, Session, TotpAuthenticator
-from tests.conftest import (
+from tests.support.pages import Browser
+from tests.support.people import (
     Person,
-    count,
     enroll,
     give_password,
     is_signed_in,
-    kinds,
-    live_codes,
-    rows,
     save_new_code,
     scan,
     shown_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser
+from tests.support.tables import count, kinds, live_codes, rows
 
 
 def turn(app: Flask, on: object) -> None:

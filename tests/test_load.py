@@ -17,11 +17,12 @@ from authn.passwords import Cost, Hasher
 from blueprints.words import BUSY_PAGE
 from models import User
 from settings import SETTINGS
-from tests import servers
-from tests.conftest import PASSWORD, Person, on_sqlite
-from tests.pages import Form
-from tests.servers import ROOT, Answer, RemoteBrowser, served
-from tests.test_once import at_once
+from tests.support import servers
+from tests.support.apps import on_sqlite
+from tests.support.pages import Form
+from tests.support.people import PASSWORD, Person
+from tests.support.races import at_once
+from tests.support.servers import ROOT, Answer, RemoteBrowser, served
 
 clock, app = servers.clock, servers.app
 

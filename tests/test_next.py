@@ -11,8 +11,9 @@ import pytest
 from flask import Flask
 
 from models import Session
-from tests.conftest import Person, give_password, rows, scan, shown_code, sign_in
-from tests.pages import Browser, Page
+from tests.support.pages import Browser, Page
+from tests.support.people import Person, give_password, scan, shown_code, sign_in
+from tests.support.tables import rows
 
 pytestmark = pytest.mark.pages
 

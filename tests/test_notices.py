@@ -1,21 +1,15 @@
 """People are told by mail about changes to how they sign in, by a real mail server, and no mail holds up a sign-in."""
 
 import gc
-import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes
-from email.message import Message
 from ipaddress import ip_address
 from pathlib import Path
-from queue import Empty, Queue
-from typing import Any
+from queue import Empty
 
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,41 +18,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from flask import Flask
 
 from models import Kind, recorded
-from tests.conftest import PASSWORD, Person, enroll, kinds, save_new_code, sign_in, use_recovery_code
-from tests.pages import Browser
-
-NEW = "three herons and a lighthouse"
-
-
-class Inbox:
-    """A mail server on this machine that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.mails: Queue[Message] = Queue()
-
-    async def handle_DATA(self, _server, _session, envelope) -> str:
-        self.mails.put(message_from_bytes(envelope.content))
-        return "250 OK"
-
-    def next(self) -> Message:
-        return self.mails.get(timeout=10)
-
-
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def listening(inbox: Inbox, port: int, **options: Any) -> Iterator[Inbox]:
-    server = Controller(inbox, hostname="127.0.0.1", port=port, **options)
-    server.start()
-    try:
-        yield inbox
-    finally:
-        server.stop()
+from tests.support.inbox import Inbox, listening
+from tests.support.pages import Browser
+from tests.support.people import NEW_PASSWORD, PASSWORD, Person, enroll, save_new_code, sign_in, use_recovery_code
+from tests.support.tables import kinds
 
 
 @pytest.fixture
@@ -92,7 +55,7 @@ def test_enrollment_password_and_reset_are_told_and_nothing_else_is(
 ) -> None:  # TO-15
     browser = Browser(app)
     enroll(browser, maya)
-    browser.submit("/account/password", current_password=PASSWORD, new_password=NEW)
+    browser.submit("/account/password", current_password=PASSWORD, new_password=NEW_PASSWORD)
     app.test_cli_runner().invoke(args=["users", "reset-mfa", maya.email])
     subjects = [inbox.next()["Subject"].removeprefix("Sparekey: ") for _ in range(4)]
     assert subjects == [
@@ -156,7 +119,7 @@ def test_a_server_whose_certificate_nobody_vouches_for_gets_neither_password_nor
         assert inbox.mails.empty()
 
         monkeypatch.setenv("SSL_CERT_FILE", str(path))  # somebody does
-        browser.submit("/account/password", current_password=PASSWORD, new_password=NEW)
+        browser.submit("/account/password", current_password=PASSWORD, new_password=NEW_PASSWORD)
         assert inbox.next()["Subject"] == "Sparekey: Your password was changed"
     gc.collect()  # while it is ignored
 

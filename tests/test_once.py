@@ -1,56 +1,17 @@
 """Single use, with threads that act at the same moment on a real database."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Barrier
-from typing import Any
 
 from flask import Flask
 
-from models import RecoveryCode, Retirement, Session, Throttle, TotpAuthenticator
-from tests.conftest import (
-    Person,
-    count,
-    give_password,
-    live_codes,
-    on_sqlite,
-    save_new_code,
-    shown_code,
-    sign_in,
-    use_recovery_code,
-)
-from tests.pages import Browser, Page
+from models import RecoveryCode, Retirement, Session, TotpAuthenticator
+from tests.support.apps import on_sqlite
+from tests.support.pages import Browser
+from tests.support.people import Person, give_password, save_new_code, shown_code, sign_in, use_recovery_code
+from tests.support.races import all_send, at_once, past_the_password
+from tests.support.tables import count, forget_failures, live_codes
 
 THREADS = 16
-
-
-def at_once(acts: list[Callable[[], Any]]) -> list[Any]:
-    """Run all of them, each in a thread of its own, started together; their results."""
-    barrier = Barrier(len(acts))
-
-    def run(act: Callable[[], Any]) -> Any:
-        barrier.wait()
-        return act()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return list(pool.map(run, acts))
-
-
-def past_the_password(app: Flask, person: Person, path: str) -> tuple[Browser, Page]:
-    browser = Browser(app)
-    give_password(browser, person)
-    return browser, browser.get(path)
-
-
-def all_send(waiting: list[tuple[Browser, Page]], **typed: Any) -> list[Page]:
-    return at_once([partial(browser.send, page, typed) for browser, page in waiting])
-
-
-def forget_failures(app: Flask) -> None:
-    """The losers of a round have made tries; the next round begins without them."""
-    with app.app_context():
-        Throttle.delete().execute()
 
 
 @on_sqlite  # test_concurrency.py asks the same of both databases, with processes

@@ -10,9 +10,9 @@ import pytest
 from flask import Flask
 
 from blueprints.words import DONE, NOTICES, STATUS_PAGES
-from tests.conftest import Clock, Person
-from tests.pages import Browser, Page, read_page, words
-from tests.places import PLACES, World
+from tests.support.pages import Browser, Page, read_page, words
+from tests.support.people import Clock, Person
+from tests.support.places import PLACES, World
 
 pytestmark = pytest.mark.pages
 

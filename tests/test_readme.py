@@ -9,8 +9,8 @@ from flask import Flask
 
 from authn.passwords import Cost
 from settings import SETTINGS
+from tests.support.apps import ROOT
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 

@@ -4,21 +4,18 @@ import pytest
 from flask import Flask
 
 from models import Factor, Kind, RecoveryCode, Retirement, Session
-from tests.conftest import (
+from tests.support.pages import Browser
+from tests.support.people import (
     Person,
-    count,
     give_password,
     is_signed_in,
-    kinds,
-    live_codes,
-    rows,
     save_new_code,
     scan,
     shown_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser
+from tests.support.tables import count, kinds, live_codes, rows
 
 
 def recover(browser: Browser, person: Person, answer: str = "yes") -> None:

@@ -5,8 +5,9 @@ from time import process_time
 import pytest
 from flask import Flask
 
-from tests.conftest import Person, on_sqlite, sign_in
-from tests.pages import Browser
+from tests.support.apps import on_sqlite
+from tests.support.pages import Browser
+from tests.support.people import Person, sign_in
 
 PEOPLE, EVENTS = 100_000, 1_000_000
 MANY_PEOPLE = """

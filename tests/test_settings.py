@@ -16,9 +16,8 @@ import settings
 from app import create_app
 from authn.passwords import Cost
 from settings import ConfigurationError
-from tests.conftest import CHEAP, KEY
+from tests.support.apps import CHEAP, KEY, ROOT
 
-ROOT = Path(__file__).parents[1]
 OTHER_KEY = KEY[::-1]
 DATABASE = "sqlite:////nowhere/test.db"
 

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests import servers, test_notices
-from tests.conftest import KEY, Person, on_sqlite
-from tests.servers import ROOT, Answer, Moment, Site, World, served
-from tests.test_notices import Inbox, listening
-from tests.test_once import at_once
+from tests.support import servers
+from tests.support.apps import KEY, ROOT, on_sqlite
+from tests.support.inbox import Inbox, listening
+from tests.support.people import Person
+from tests.support.races import at_once
+from tests.support.servers import Answer, Moment, Site, World, served
 
-clock, app, port = servers.clock, servers.app, test_notices.port
+clock, app = servers.clock, servers.app
 
 GRACEFUL_SECONDS = 30  # gunicorn's default
 DEAR = "m=65536,t=3,p=4"

@@ -8,17 +8,9 @@ from flask import Flask
 
 from authn import passwords
 from models import Session, TotpAuthenticator, User
-from tests.conftest import (
-    Person,
-    count,
-    enroll,
-    give_password,
-    is_signed_in,
-    rows,
-    scan,
-    sign_in,
-)
-from tests.pages import Browser
+from tests.support.pages import Browser
+from tests.support.people import Person, enroll, give_password, is_signed_in, scan, sign_in
+from tests.support.tables import count, rows
 
 NO_MATCH = "That email address and password don't match an account here. Check both and try again."
 

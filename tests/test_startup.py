@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CHEAP, KEY
-
-ROOT = Path(__file__).parent.parent
+from tests.support.apps import CHEAP, KEY, ROOT
 
 SETTINGS = """
 import json, sys, time

@@ -16,14 +16,15 @@ from flask import Flask
 from peewee import IntegrityError
 from playhouse.migrations import Runner
 
-from models import TABLES, Act, Event, RecoveryCode, User
-from tests.conftest import KEY, PASSWORD, Clock, Person, count, enroll, on_sqlite, sign_in
-from tests.pages import Browser
-from tests.test_once import at_once
+from models import TABLES, Event, RecoveryCode, User
+from tests.support import acts
+from tests.support.apps import KEY, ROOT, on_sqlite
+from tests.support.pages import Browser
+from tests.support.people import PASSWORD, Clock, Person, enroll, sign_in
+from tests.support.races import at_once
+from tests.support.tables import count
 
 Make = Callable[..., Flask]
-ROOT = Path(__file__).parent.parent
-ACT = Act(1_796_000_000)
 
 
 def emails(app: Flask) -> list[str]:
@@ -43,7 +44,7 @@ def test_eight_threads_that_serve_two_apps_never_mix_up_their_rows(make_app: Mak
         for turn in range(6):
             name = ("east", "west")[(thread + turn) % 2]
             with apps[name].app_context():
-                User.add(f"{thread}-{turn}@{name}.example", PASSWORD, ACT)
+                acts.add(f"{thread}-{turn}@{name}.example")
                 assert all(user.email.endswith(f"@{name}.example") for user in User.select())
 
     with ThreadPoolExecutor(8) as threads:
@@ -70,21 +71,21 @@ def test_a_person_of_one_app_is_a_stranger_to_the_other(make_app: Make, make_per
 def test_a_context_within_a_context_has_the_database_of_its_own_app(make_app: Make) -> None:
     east, west = make_app("east"), make_app("west")
     with east.app_context():
-        User.add("omar@east.example", PASSWORD, ACT)
+        acts.add("omar@east.example")
         with west.app_context():
-            User.add("ines@west.example", PASSWORD, ACT)
+            acts.add("ines@west.example")
             with east.app_context():
                 assert [user.email for user in User.select()] == ["omar@east.example"]
             assert [user.email for user in User.select()] == ["ines@west.example"]
-        User.add("maya@east.example", PASSWORD, ACT)
+        acts.add("maya@east.example")
     assert (emails(east), emails(west)) == (["maya@east.example", "omar@east.example"], ["ines@west.example"])
 
 
 def test_outside_any_app_there_is_no_store_to_work_with(app: Flask) -> None:
     with pytest.raises(RuntimeError, match="No store is open: work inside an app context"):
-        User.add("omar@example.com", PASSWORD, ACT)
+        acts.add("omar@example.com")
     with app.app_context():
-        assert User.add("omar@example.com", PASSWORD, ACT)
+        assert acts.add("omar@example.com")
 
 
 # Transactions ---------------------------------------------------------------------------------------------------------
@@ -113,7 +114,7 @@ def test_a_transaction_that_an_exception_cuts_short_leaves_nothing_behind(
     with app.app_context():
         assert not database.connection().in_transaction
         assert User.select().count() == 0
-        assert User.add("omar@example.com", PASSWORD, ACT)
+        assert acts.add("omar@example.com")
     assert emails(app) == ["omar@example.com"]
 
 
@@ -213,8 +214,7 @@ def test_a_database_that_is_not_upgraded_is_answered_for_with_503_and_serves_onc
         assert answer.h1 == "We can't reach our records"
 
     assert app.test_cli_runner().invoke(args=["db", "upgrade"]).exit_code == 0
-    with app.app_context():
-        User.add(maya.email, PASSWORD, ACT)
+    acts.add_person(app, maya.email, now=clock.now)
     assert browser.open("/healthz").text == "ok"
     assert enroll(browser, maya).h1 == "Security"
 

@@ -1,7 +1,7 @@
 """The whole story over HTTP: enroll, sign in with the app, lose it, come back with the recovery code."""
 
-from tests.conftest import Person, enroll, is_signed_in, save_new_code, sign_in, use_recovery_code
-from tests.pages import Browser
+from tests.support.pages import Browser
+from tests.support.people import Person, enroll, is_signed_in, save_new_code, sign_in, use_recovery_code
 
 
 def test_a_person_enrolls_signs_in_loses_the_app_and_comes_back(browser: Browser, maya: Person, clock) -> None:

@@ -2,8 +2,7 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
@@ -11,13 +10,14 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from blueprints import forms
 from models import TABLES
-from tests.conftest import Person, give_password, save_new_code, sign_in
-from tests.pages import Browser, Page
+from tests.support.apps import ROOT
+from tests.support.pages import Browser, Page
+from tests.support.people import Person, give_password, save_new_code, sign_in
+from tests.support.routes import PUBLIC, ask, requests_to
 
 pytestmark = pytest.mark.pages
 
 Make = Callable[..., Flask]
-ROOT = Path(__file__).parent.parent
 OURS = {"app", "settings", "store", "models", "authn", "blueprints", "migrations", "tests", "benchmarks"}
 FLASK = {"flask", "flask_login", "flask_wtf", "wtforms", "werkzeug", "jinja2", "click"}
 PEEWEE = {"peewee", "playhouse", "sqlite3", "psycopg"}
@@ -113,6 +113,14 @@ def test_every_module_says_what_it_is_for(module: str) -> None:
     assert re.fullmatch(r"[A-Z].*[.)]", ast.get_docstring(tree_of(module)) or "", re.DOTALL)
 
 
+def test_no_test_module_imports_another() -> None:
+    tests = found("tests/**/*.py")
+    support = {module[:-3].replace("/", ".") for module in tests if module.startswith("tests/support/")}
+    modules = {module[:-3].replace("/", ".") for module in tests} - support
+    assert "tests.test_structure" in modules
+    assert {module: shared for module in tests if (shared := imports_of(module) & modules)} == {}
+
+
 # Templates ------------------------------------------------------------------------------------------------------------
 
 
@@ -164,33 +172,6 @@ def test_every_page_has_its_address_and_its_name(app: Flask, path: str, methods:
         else:
             with pytest.raises(MethodNotAllowed):
                 urls.match(path, method)
-
-
-ARGUMENTS = {"filename": "app.css", "token": "nobody-has-this", "session_id": 1, "person_id": 1, "change": "unlock"}
-
-
-def requests_to(app: Flask) -> Iterator[tuple[str, str, str]]:
-    """The endpoint, a path and a method, for everything the site answers to."""
-    urls = app.url_map.bind("localhost")
-    for rule in app.url_map.iter_rules():
-        path = urls.build(rule.endpoint, {name: ARGUMENTS[name] for name in rule.arguments})
-        for method in sorted((rule.methods or set()) & {"GET", "POST"}):
-            yield rule.endpoint, path, method
-
-
-def ask(browser: Browser, path: str, method: str) -> Page:
-    """A GET, or a POST of nothing but the CSRF token of the page that the browser is at."""
-    token = browser.get("/login").forms[0].fields["csrf_token"] if method == "POST" else None
-    return browser.open(path, method=method, data=token and {"csrf_token": token}, buffered=True)
-
-
-PUBLIC = {
-    "login.start": "/",
-    "login.password": "/login",
-    "account.welcome": "/welcome/nobody-has-this",
-    "healthz": "/healthz",
-    "static": "/static/app.css",
-}
 
 
 @pytest.mark.parametrize("demo", [False, True], ids=["not a demo", "demo"])

@@ -22,17 +22,26 @@ from models import (
     TotpAuthenticator,
     User,
 )
-from tests.conftest import PASSWORD, Person, count, enroll, give_password, kinds, rows, shown_code, sign_in
-from tests.conftest import save_new_code as save
-from tests.pages import Browser
-from tests.test_once import at_once
-
-NEW = "three herons and a lighthouse"
+from tests.support import acts
+from tests.support.pages import Browser
+from tests.support.people import (
+    NEW_PASSWORD,
+    PASSWORD,
+    Person,
+    enroll,
+    give_password,
+    save_new_code,
+    shown_code,
+    sign_in,
+    use_recovery_code,
+)
+from tests.support.races import at_once
+from tests.support.tables import count, kinds, rows
 
 
 @pytest.fixture
 def act(clock) -> Act:
-    return Act(clock.now, "203.0.113.7", "a browser")
+    return acts.at(clock)
 
 
 @pytest.mark.parametrize("meanwhile", ["reset", "password changed", "deactivated"])
@@ -48,7 +57,7 @@ def test_a_password_that_stopped_being_right_after_it_was_compared_starts_no_ses
         elif meanwhile == "deactivated":
             there.deactivate(act)
         else:
-            there.set_password(passwords.Hasher(passwords.Cost(8, 1, 1)).hash(NEW), act)
+            there.set_password(passwords.Hasher(passwords.Cost(8, 1, 1)).hash(NEW_PASSWORD), act)
         with pytest.raises(Superseded):
             Session.start(user, "", act)
         assert Session.select().count() == 0
@@ -94,7 +103,7 @@ def test_replacing_the_app_while_an_unsaved_code_waits_completes(app: Flask, ine
     ines.secret = totp.read_setup_key(page.text_of("setup-key"))
     page = browser.submit(page, code=ines.code())
     assert "Step 2 of 2" in page.text
-    assert save(browser, page, ines).path == "/account"
+    assert save_new_code(browser, page, ines).path == "/account"
     assert [row["retired_by"] for row in rows(app, RecoveryCode)] == ["replaced", None]
 
 
@@ -111,7 +120,7 @@ def test_a_confirmed_replacement_that_was_left_lying_does_not_shadow_a_new_code(
     page = browser.press(browser.get("/account/recovery-code"), "Make a code")
     assert "Step 2 of 2" not in page.text
     assert shown_code(page) != old_code
-    assert save(browser, page, ines).path == "/account"
+    assert save_new_code(browser, page, ines).path == "/account"
     clock.pass_by(30)
     assert sign_in(Browser(app), ines).h1 == "Security", "the app is the old one"
 
@@ -216,10 +225,9 @@ def test_a_six_digit_code_is_not_used_up_when_its_session_is_gone(app: Flask, om
 
 
 def test_the_notice_about_a_missing_device_ends_with_a_sign_in_by_app(app: Flask, omar: Person, clock) -> None:
-    from tests.conftest import use_recovery_code
 
     browser = Browser(app)
-    page = save(browser, use_recovery_code(browser, omar), omar)
+    page = save_new_code(browser, use_recovery_code(browser, omar), omar)
     page = browser.submit(page, still_have="later")
     assert "When you have your new phone" in page.notice
     browser.press(page, "Sign out")
@@ -252,7 +260,6 @@ def test_an_odd_origin_is_refused_with_a_page_and_ours_is_taken(app: Flask, omar
 
 
 def test_the_end_of_a_recovery_sign_in_by_the_flag_is_an_event(app: Flask, omar: Person) -> None:
-    from tests.conftest import use_recovery_code
 
     browser = Browser(app)
     use_recovery_code(browser, omar)
@@ -301,11 +308,11 @@ def test_a_link_that_was_found_before_a_reset_does_not_stand_in_for_the_one_afte
         old = Invitation.find(Invitation.issue(user, act), act.now)
         assert old
         token = user.reset_mfa(act)
-        assert not old.use(NEW, act)
-        assert User.with_password(omar.email, NEW, act) is None
+        assert not old.use(NEW_PASSWORD, act)
+        assert User.with_password(omar.email, NEW_PASSWORD, act) is None
         new = Invitation.find(token, act.now)
-        assert new and new.use(NEW, act)
-        assert User.with_password(omar.email, NEW, act)
+        assert new and new.use(NEW_PASSWORD, act)
+        assert User.with_password(omar.email, NEW_PASSWORD, act)
 
 
 @pytest.mark.parametrize("change", ["make_admin", "unlock", "deactivate", "reset_mfa"])

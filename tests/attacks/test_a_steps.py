@@ -12,28 +12,25 @@ from werkzeug.test import TestResponse
 
 from authn import totp
 from models import TABLES, Enrollment, Kind, RecoveryCode, Session, Throttle, TotpAuthenticator, User
-from tests.conftest import (
+from tests.support.cookies import opened, send_raw
+from tests.support.pages import Browser, Page
+from tests.support.people import (
+    NEW_PASSWORD,
     PASSWORD,
     Clock,
     Person,
-    count,
     give_password,
     is_signed_in,
-    kinds,
-    live_codes,
-    rows,
     save_new_code,
     scan,
     shown_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser, Page
-from tests.test_cookie import opened, send_raw
-from tests.test_once import at_once
-from tests.test_structure import PUBLIC, requests_to
+from tests.support.races import at_once
+from tests.support.routes import PUBLIC, requests_to
+from tests.support.tables import count, kinds, live_codes, rows
 
-NEW = "three herons and a lighthouse"
 WELL_FORMED = "7F3K-9QXM-2D8R-HJ5T-V0WB-4NZ3"
 STEP_PAGES = {  # what an unfinished sign-in may post to, each at its own step
     "login.code",
@@ -145,7 +142,7 @@ def test_no_spelling_of_a_path_and_no_method_opens_a_page_before_its_turn(
 DEEDS: dict[str, tuple[str, dict[str, str], Kind]] = {  # all that a finished sign-in can do, and the event it leaves
     "account.password": (
         "/account/password",
-        {"current_password": PASSWORD, "new_password": NEW},
+        {"current_password": PASSWORD, "new_password": NEW_PASSWORD},
         Kind.PASSWORD_CHANGED,
     ),
     "account.new_recovery_code": ("/account/recovery-code", {}, Kind.RECOVERY_CODE_MADE),
@@ -194,7 +191,7 @@ def test_a_stranger_who_holds_every_right_code_uses_none_of_them_without_the_pas
 ) -> None:
     """A3, RC-7, WEB-2."""
     right = {"code": omar.code(), "recovery_code": omar.recovery_code, "password": PASSWORD, "saved": "yes"}
-    right |= {"still_have": "yes", "current_password": PASSWORD, "new_password": NEW, "email": omar.email}
+    right |= {"still_have": "yes", "current_password": PASSWORD, "new_password": NEW_PASSWORD, "email": omar.email}
     right |= {"shown": rows(app, RecoveryCode)[0]["digest"]}
     token, before = csrf(browser.get("/login")), everything(app)
     for endpoint, path, method in requests_to(app):
@@ -254,7 +251,7 @@ def nothing(app: Flask, person: Person, other: Browser) -> None:
 
 
 def password_changed(app: Flask, person: Person, other: Browser) -> None:
-    other.submit("/account/password", current_password=PASSWORD, new_password=NEW)
+    other.submit("/account/password", current_password=PASSWORD, new_password=NEW_PASSWORD)
 
 
 def app_replaced(app: Flask, person: Person, other: Browser) -> None:
@@ -282,7 +279,7 @@ def deactivated_for_a_moment(app: Flask, person: Person, other: Browser) -> None
 
 def link_used(app: Flask, person: Person, other: Browser) -> None:
     link = command(app, "users", "invite", person.email).split()[-1].removeprefix("http://localhost:5000")
-    assert Browser(app).submit(link, new_password=NEW).path == "/login"
+    assert Browser(app).submit(link, new_password=NEW_PASSWORD).path == "/login"
 
 
 HAPPENINGS = [
@@ -693,8 +690,8 @@ def test_a_stolen_forged_or_outdated_mark_of_a_known_browser_only_chooses_whose_
     before_the_change = mark_of(omar)
     owner = Browser(app)
     sign_in(owner, omar)
-    owner.submit("/account/password", current_password=PASSWORD, new_password=NEW)
-    omar.password = NEW
+    owner.submit("/account/password", current_password=PASSWORD, new_password=NEW_PASSWORD)
+    omar.password = NEW_PASSWORD
     clock.pass_by(30)
     with app.app_context():
         User.update(password_changed_at=clock.now).execute()  # the two of them in the same second
@@ -734,9 +731,9 @@ def test_no_request_takes_an_app_away_or_signs_in_without_one(app: Flask, omar: 
     page = admin.submit("/admin/people/1/reset-mfa", reason="lost")
     link = page.text_of("link").removeprefix("http://localhost:5000")
     app.config["RECOVERY_CODES_ENABLED"] = False
-    page = mine.submit(link, new_password=NEW)
-    omar.password = NEW
-    page = mine.submit(page, email=omar.email, password=NEW)
+    page = mine.submit(link, new_password=NEW_PASSWORD)
+    omar.password = NEW_PASSWORD
+    page = mine.submit(page, email=omar.email, password=NEW_PASSWORD)
     assert page.h1 == "Set up your authenticator app"
     assert mine.open("/account").headers["Location"] == "/mfa/setup"
     assert mine.submit(page, code=scan(page, omar).code()).h1 == "Security"

@@ -11,27 +11,26 @@ import pytest
 from flask import Flask
 
 from authn import passwords, recovery_codes
-from models import Act, Kind, RecoveryCode, Refusal, Session, Throttle, TotpAuthenticator, User
-from tests.conftest import (
+from models import Kind, RecoveryCode, Refusal, Session, Throttle, TotpAuthenticator
+from tests.support import acts
+from tests.support.cookies import opened
+from tests.support.pages import Browser, Page
+from tests.support.people import (
+    NEW_PASSWORD,
     PASSWORD,
     Clock,
     Person,
-    count,
     give_password,
     is_signed_in,
-    kinds,
-    rows,
     save_new_code,
     scan,
     shown_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser, Page
-from tests.test_cookie import opened
-from tests.test_once import at_once
+from tests.support.races import at_once
+from tests.support.tables import count, kinds, rows
 
-NEW = "three herons and a lighthouse"
 WELL_FORMED = "7F3K-9QXM-2D8R-HJ5T-V0WB-4NZ3"
 USED, WRONG = "You've already used", "That code didn't match"
 
@@ -84,7 +83,8 @@ def command(app: Flask, *args: str) -> str:
 
 def use_link(app: Flask, output: str) -> None:
     assert (
-        Browser(app).submit(output.split()[-1].removeprefix("http://localhost:5000"), new_password=NEW).path == "/login"
+        Browser(app).submit(output.split()[-1].removeprefix("http://localhost:5000"), new_password=NEW_PASSWORD).path
+        == "/login"
     )
 
 
@@ -174,19 +174,9 @@ def test_of_one_code_typed_at_sign_in_and_at_step_up_at_the_same_moment_one_is_t
     assert step_up(own, omar.code()).h1 == "Security"
 
 
-UNDONE: dict[str, Callable[[Flask, Person], Any]] = {
-    "reset": lambda app, person: User.get(User.email == person.email).reset_mfa(Act(person.clock.now)),
-    "deactivated": lambda app, person: User.get(User.email == person.email).deactivate(Act(person.clock.now)),
-}
-
-
-@pytest.mark.parametrize("undone", UNDONE)
-def test_a_code_typed_in_the_very_moment_an_admin_acts_leaves_nobody_signed_in(app, make_person, undone: str) -> None:
+@pytest.mark.parametrize("undo", [acts.reset, acts.deactivate])
+def test_a_code_typed_in_the_very_moment_an_admin_acts_leaves_nobody_signed_in(app, make_person, undo) -> None:
     """B19, RC-4, SE-11, TO-16."""
-
-    def act(person: Person) -> None:
-        with app.app_context():
-            UNDONE[undone](app, person)
 
     for number in range(5):
         person = make_person(f"somebody{number}@example.com")
@@ -195,7 +185,7 @@ def test_a_code_typed_in_the_very_moment_an_admin_acts_leaves_nobody_signed_in(a
         copies = [by_code.copy() for _ in range(4)], [by_app.copy() for _ in range(2)]
         sends = [partial(copy.send, forms[0], {"recovery_code": person.recovery_code}) for copy in copies[0]]
         sends += [partial(copy.send, forms[1], {"code": person.code()}) for copy in copies[1]]
-        answers = at_once([*sends, partial(act, person)])
+        answers = at_once([*sends, partial(undo, app, person.email)])
         assert {answer.status for answer in answers[:-1]} <= {303, 422}
         assert [opened(copy) for copy in (*copies[0], *copies[1])] == [[]] * 6
         assert count(app, Session) == 0
@@ -371,8 +361,7 @@ def test_the_pauses_of_an_address_without_a_sign_in_are_those_of_a_real_one(app,
     """B21, B23, TH-3, TH-8, TH-10."""
     other = make_person("other@example.com")
     if who != "deactivated":
-        with app.app_context():
-            User.remove((other.email,))
+        acts.remove_person(app, other.email)
     if who != "unknown":
         command(app, "users", "invite" if who == "invited" else "deactivate", other.email)
     seen = []
@@ -487,14 +476,12 @@ def test_a_try_during_a_pause_takes_under_5_ms_and_hashes_nothing(make_app, make
 
 def fail_often(app: Flask, person: Person, guess: Callable[..., Page], times: int) -> None:
     """Wrong tries without the pages around them, each after its pause; the clock is set back now and then."""
-    with app.app_context():
-        user = User.get(User.email == person.email)
-        for number in range(times):
-            person.clock.pass_by(-7200 if number % 10 == 9 else 3600)
-            if guess is wrong_password:
-                assert User.with_password(person.email, "a guess", Act(person.clock.now)) is None
-            else:
-                assert TotpAuthenticator.try_code(user, person.wrong_code(), Act(person.clock.now)) is Refusal.WRONG
+    for number in range(times):
+        person.clock.pass_by(-7200 if number % 10 == 9 else 3600)
+        if guess is wrong_password:
+            assert acts.try_password(app, person.email, "a guess") is None
+        else:
+            assert acts.try_code(app, person.email, person.wrong_code()) is Refusal.WRONG
 
 
 @pytest.mark.parametrize("lifted_by", ["command", "admin", "new secret"])
@@ -530,7 +517,7 @@ def test_a_hundred_failures_stop_a_secret_until_an_admin_acts_or_it_is_another(
         assert admin.open("/admin/people/1/unlock", method="POST", data=token).status == 303
     elif guess is wrong_password:
         use_link(app, command(app, "users", "invite", omar.email))
-        omar.password = NEW
+        omar.password = NEW_PASSWORD
     else:
         taken_at_enrollment(app, omar, own)
     clock.pass_by(30)

@@ -11,25 +11,22 @@ import pytest
 from flask import Flask
 
 from models import Kind, RecoveryCode, Session, TotpAuthenticator
-from tests.conftest import (
+from tests.support.cookies import opened, payload, send_raw, set_cookies
+from tests.support.pages import Browser, Page
+from tests.support.people import (
+    NEW_PASSWORD,
     PASSWORD,
     Person,
-    count,
     give_password,
     is_signed_in,
-    kinds,
-    rows,
     save_new_code,
     scan,
     shown_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser, Page
-from tests.test_cookie import opened, payload, send_raw, set_cookies
-from tests.test_once import at_once
-
-NEW = "three herons and a lighthouse"
+from tests.support.races import at_once
+from tests.support.tables import count, kinds, rows
 
 
 def csrf(page: Page) -> dict[str, str]:
@@ -66,7 +63,7 @@ def stepped_up(browser: Browser, person: Person) -> Page:
 
 
 def password_changed(browser: Browser, person: Person) -> Page:
-    old, person.password = person.password, NEW if person.password == PASSWORD else PASSWORD
+    old, person.password = person.password, NEW_PASSWORD if person.password == PASSWORD else PASSWORD
     return browser.submit("/account/password", current_password=old, new_password=person.password)
 
 
@@ -185,7 +182,7 @@ def reset(app: Flask, person: Person, other: Browser) -> None:
 
 def used_link(app: Flask, person: Person, other: Browser) -> None:
     link = command(app, "users", "invite", person.email).split()[-1].removeprefix("http://localhost:5000")
-    assert Browser(app).submit(link, new_password=NEW).path == "/login"
+    assert Browser(app).submit(link, new_password=NEW_PASSWORD).path == "/login"
 
 
 def deactivated_for_a_moment(app: Flask, person: Person, other: Browser) -> None:
@@ -315,7 +312,7 @@ def test_back_after_signing_out_shows_nothing_and_its_forms_do_nothing(app, brow
     sends: list[tuple[Page, dict[str, str]]] = [
         (new_code, {"saved": "yes"}),
         (setup, {"code": scanned.code()}),
-        (password, {"current_password": PASSWORD, "new_password": NEW}),
+        (password, {"current_password": PASSWORD, "new_password": NEW_PASSWORD}),
     ]
     assert {page.headers["Cache-Control"] for page, _ in sends} == {"no-store"}
     kept = browser.copy()  # whose page was not loaded again
@@ -414,7 +411,7 @@ def decoded(value: str) -> Iterator[bytes]:
 @pytest.mark.parametrize("life", LIVES)
 def test_no_cookie_says_anything_of_the_person_or_holds_a_secret(app, browser, person, life: str) -> None:
     """C35, SE-1, RC-2, RC-15."""
-    secrets, cookies = {person.email, "omar", "maya", PASSWORD, NEW}, set()
+    secrets, cookies = {person.email, "omar", "maya", PASSWORD, NEW_PASSWORD}, set()
     for step in LIVES[life][:-1]:
         page = step(browser, person)
         codes = {person.recovery_code or "-"} | (

@@ -7,8 +7,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property, partial
 from json import dumps
 from os import environ
 from pathlib import Path
@@ -19,226 +17,45 @@ import pytest
 from flask import Flask
 
 from blueprints import signin
-from models import TABLES, Act, Event, Invitation, Kind, Session, Setting, User
-from tests.conftest import (
-    KEY,
+from models import Event, Kind, Session
+from tests.support import acts
+from tests.support.apps import KEY, ROOT
+from tests.support.forms import (
+    FORMS,
+    URLENCODED,
+    Site,
+    Visit,
+    _code,
+    _lost_device,
+    _new_code,
+    _prompt,
+    _setup,
+    arrive,
+    bare,
+)
+from tests.support.pages import Browser, Page
+from tests.support.people import (
+    NEW_PASSWORD,
     PASSWORD,
     Clock,
     Person,
     give_password,
     is_signed_in,
-    kinds,
-    rows,
     save_new_code,
     scan,
     shown_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser, Page
+from tests.support.tables import kinds, rows
 
 pytestmark = pytest.mark.pages
 
-ROOT = Path(__file__).parents[2]
-NEW = "three herons and a lighthouse"
-URLENCODED = "application/x-www-form-urlencoded"
 OVERRIDES = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
 STALE = "This page was open too long"
 
 
-def bare(browser: Browser, path: str, method: str, **kwargs: Any) -> Any:
-    """The answer itself, for verbs that have no page and for many requests: nothing is parsed."""
-    origin = {"base_url": browser.base_url, "environ_overrides": {"REMOTE_ADDR": browser.address}}
-    return browser.client.open(path, method=method, buffered=True, **origin, **kwargs)
-
-
 # Every form that changes something ------------------------------------------------------------------------------------
-
-
-class Site:
-    """A demo site whose switch for recovery codes is on, with Omar (enrolled, code saved) and Ines (also an admin)."""
-
-    def __init__(self, make_app: Callable[..., Flask], make_person: Callable[..., Person], **config: Any) -> None:
-        self.app = make_app("site", **{"DEMO": True, **config})
-        self.person = partial(make_person, on=self.app)
-        self.switch(True)
-        self.omar = self.person("omar@example.com")
-        self.ines = self.person("ines@example.com", admin=True)
-
-    def switch(self, on: bool) -> None:
-        with self.app.app_context():
-            Setting.switch_recovery_codes(on, Act(int(self.app.config["CLOCK"]()), by="a test"))
-
-    def rows(self, table: type) -> list[dict[str, Any]]:
-        """In the order in which they were added."""
-        return sorted(rows(self.app, table), key=lambda row: next(iter(row.values())))
-
-    def tables(self, *without: type) -> dict[str, Any]:
-        """What all tables hold, but for when a session was last seen."""
-        found = {table.__name__: self.rows(table) for table in TABLES if table not in without}
-        for session in found["Session"]:
-            session.pop("last_seen_at")
-        return found
-
-    def id_of(self, person: Person) -> int:
-        return next(row["id"] for row in self.rows(User) if row["email"] == person.email)
-
-
-@dataclass
-class Visit:
-    """Somebody before a form: where it goes, what is right in its fields, and a CSRF token this browser once had."""
-
-    browser: Browser
-    path: str
-    right: dict[str, str]
-    old: str = ""
-
-    @cached_property
-    def token(self) -> str:
-        return self.browser.get("/").forms[0].fields["csrf_token"]
-
-    def data(self) -> dict[str, str]:
-        return {**self.right, "csrf_token": self.token}
-
-    def send(self, data: Any = None, **kwargs: Any) -> Page:
-        return self.browser.open(self.path, method="POST", data=self.data() if data is None else data, **kwargs)
-
-    def post(self, data: Any, **kwargs: Any) -> Any:
-        return bare(self.browser, self.path, "POST", data=data, **kwargs)
-
-
-def _signed_in(site: Site, browser: Browser, person: Person, path: str, **right: str) -> Visit:
-    sign_in(browser, person)
-    return Visit(browser, path, right)
-
-
-def _stranger(site: Site, browser: Browser, path: str, **right: str) -> Visit:
-    browser.press(sign_in(browser, site.person("rosa@example.com")), "Sign out")
-    return Visit(browser, path, right)
-
-
-def _sign_in(site: Site, browser: Browser) -> Visit:
-    return _stranger(site, browser, "/login", email=site.omar.email, password=PASSWORD)
-
-
-def _code(site: Site, browser: Browser) -> Visit:
-    give_password(browser, site.omar)
-    return Visit(browser, "/login/code", {"code": site.omar.code()})
-
-
-def _recovery(site: Site, browser: Browser) -> Visit:
-    give_password(browser, site.omar)
-    return Visit(browser, "/login/recovery", {"recovery_code": site.omar.recovery_code or ""})
-
-
-def _sign_out(site: Site, browser: Browser) -> Visit:
-    return _signed_in(site, browser, site.omar, "/logout")
-
-
-def _verify(site: Site, browser: Browser) -> Visit:
-    sign_in(browser, site.omar)
-    site.omar.clock.pass_by(30)
-    return Visit(browser, "/verify", {"password": PASSWORD, "code": site.omar.code()})
-
-
-def _setup(site: Site, browser: Browser) -> Visit:
-    maya = site.person("maya@example.com", enrolled=False)
-    scan(give_password(browser, maya), maya)
-    return Visit(browser, "/mfa/setup", {"code": maya.code()})
-
-
-def _prompt(site: Site, browser: Browser) -> Visit:
-    maya = site.person("maya@example.com", enrolled=False)
-    page = give_password(browser, maya)
-    page = browser.submit(page, code=scan(page, maya).code())
-    return Visit(browser, "/mfa/recovery-code", {"saved": "yes", "shown": page.form_with("shown").fields["shown"]})
-
-
-def _finish(site: Site, browser: Browser) -> Visit:
-    _prompt(site, browser)
-    site.switch(False)
-    return Visit(browser, "/mfa/finish", {})
-
-
-def _lost_device(site: Site, browser: Browser) -> Visit:
-    save_new_code(browser, use_recovery_code(browser, site.omar), site.omar)
-    return Visit(browser, "/mfa/lost-device", {"still_have": "later"})
-
-
-def _dismiss(site: Site, browser: Browser) -> Visit:
-    browser.submit(_lost_device(site, browser).path, still_have="yes")
-    return Visit(browser, "/account/recovery-notice/dismiss", {})
-
-
-def _password(site: Site, browser: Browser) -> Visit:
-    return _signed_in(site, browser, site.omar, "/account/password", current_password=PASSWORD, new_password=NEW)
-
-
-def _new_code(site: Site, browser: Browser) -> Visit:
-    return _signed_in(site, browser, site.omar, "/account/recovery-code")
-
-
-def _revoke(site: Site, browser: Browser) -> Visit:
-    sign_in(Browser(site.app), site.omar)
-    (other,) = [row["id"] for row in site.rows(Session)]
-    site.omar.clock.pass_by(30)
-    return _signed_in(site, browser, site.omar, f"/account/sessions/{other}/revoke")
-
-
-def _revoke_others(site: Site, browser: Browser) -> Visit:
-    _revoke(site, browser)
-    return Visit(browser, "/account/sessions/revoke-others", {})
-
-
-def _welcome(site: Site, browser: Browser) -> Visit:
-    with site.app.app_context():
-        token = Invitation.issue(User.get(User.email == site.omar.email), Act(site.omar.clock.now))
-    return _stranger(site, browser, f"/welcome/{token}", new_password=NEW)
-
-
-def _admin(act: str, site: Site, browser: Browser) -> Visit:
-    return _signed_in(site, browser, site.ines, f"/admin/people/{site.id_of(site.omar)}/{act}")
-
-
-def _switch(site: Site, browser: Browser) -> Visit:
-    return _signed_in(site, browser, site.ines, "/admin/settings/recovery-codes", turn="off")
-
-
-def _phone(site: Site, browser: Browser) -> Visit:
-    return _stranger(site, browser, "/demo/phone", key="JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP")
-
-
-FORMS: dict[str, Callable[[Site, Browser], Visit]] = {
-    "login.password": _sign_in,
-    "login.code": _code,
-    "login.verify": _verify,
-    "login.sign_out": _sign_out,
-    "enrollment.setup": _setup,
-    "recovery.challenge": _recovery,
-    "recovery.prompt": _prompt,
-    "recovery.finish_without_code": _finish,
-    "recovery.lost_device": _lost_device,
-    "account.dismiss_recovery_notice": _dismiss,
-    "account.password": _password,
-    "account.new_recovery_code": _new_code,
-    "account.revoke_session": _revoke,
-    "account.revoke_others": _revoke_others,
-    "account.welcome": _welcome,
-    "admin.reset_mfa": partial(_admin, "reset-mfa"),
-    "admin.invite": partial(_admin, "invite"),
-    "admin.change": partial(_admin, "deactivate"),
-    "admin.switch_recovery_codes": _switch,
-    "demo.phone": _phone,
-}
-
-
-def arrive(site: Site, endpoint: str) -> Visit:
-    """A browser before this form, which had another CSRF token earlier."""
-    browser = Browser(site.app)
-    old = browser.open("/login").forms[0].fields["csrf_token"]
-    visit = FORMS[endpoint](site, browser)
-    visit.old = old
-    return visit
 
 
 @pytest.fixture
@@ -703,7 +520,7 @@ def spellings(code: str) -> set[str]:
 def test_no_secret_passes_through_an_address_a_title_a_header_or_a_file_name(site: Site, clock: Clock) -> None:
     """D43, TO-12, RC-15. Enrollment, sign-in and recovery, each wrong once; the app's own link on the phone aside."""
     maya, browser, secrets = site.person("maya@example.com", enrolled=False), Witness(site.app), {PASSWORD}
-    browser.submit("/login", email=maya.email, password=NEW)
+    browser.submit("/login", email=maya.email, password=NEW_PASSWORD)
     page = give_password(browser, maya)
     secrets |= spellings(page.text_of("setup-key"))
     scan(page, maya)
@@ -718,7 +535,7 @@ def test_no_secret_passes_through_an_address_a_title_a_header_or_a_file_name(sit
     page = browser.submit("/login/recovery", recovery_code=first)
     second = shown_code(page)
     page = browser.submit(save_new_code(browser, page, maya), still_have="yes")
-    secrets |= {NEW, maya.code(), maya.wrong_code(), *spellings(first), *spellings(second)}
+    secrets |= {NEW_PASSWORD, maya.code(), maya.wrong_code(), *spellings(first), *spellings(second)}
     secrets |= {field for page in browser.pages for form in page.forms if (field := form.fields.get("csrf_token"))}
     on_the_phone = [link for link in browser.seen if link.startswith("otpauth:")]
     passing = "\n".join(text for text in browser.seen if text not in on_the_phone)
@@ -976,8 +793,7 @@ VALUES = {"filename": "app.css", "token": "nobody-has-this", "session_id": 1, "p
 
 def paths(site: Site) -> Iterator[tuple[str, set[str]]]:
     """Every rule's path, and the verbs it is for; people's and links' are real."""
-    with site.app.app_context():
-        token = Invitation.issue(User.get(User.email == site.omar.email), Act(site.omar.clock.now))
+    token = acts.invite(site.app, site.omar.email).removeprefix("/welcome/")
     values = {**VALUES, "token": token, "person_id": site.id_of(site.omar)}
     urls = site.app.url_map.bind("localhost")
     for rule in site.app.url_map.iter_rules():

@@ -10,10 +10,12 @@ from urllib.parse import quote, urlencode
 import pytest
 from flask import Flask
 
-from models import TABLES, Act, Event, Kind, RecoveryCode, Throttle, User
-from tests.attacks.test_d_browser import FORMS, URLENCODED, Site, Visit, arrive, bare
-from tests.conftest import PASSWORD, Clock, Person, count, give_password, kinds, sign_in
-from tests.pages import Browser
+from models import TABLES, Event, Kind, RecoveryCode, Throttle, User
+from tests.support import acts
+from tests.support.forms import FORMS, URLENCODED, Site, Visit, arrive, bare
+from tests.support.pages import Browser
+from tests.support.people import PASSWORD, Clock, Person, give_password, sign_in
+from tests.support.tables import count, kinds
 
 pytestmark = pytest.mark.pages
 
@@ -38,9 +40,8 @@ def site(make_app: Callable[..., Flask], make_person: Callable[..., Person]) -> 
 
 def unlock_all(site: Site) -> None:
     """As an admin does, so that a pause is not what refuses the next try."""
-    with site.app.app_context():
-        for user in User.select():
-            user.unlock(Act(site.omar.clock.now))
+    for row in site.rows(User):
+        acts.unlock(site.app, row["email"])
 
 
 def refuses(site: Site, visit: Visit, wrong: dict[str, str], **kwargs: Any) -> bool:
@@ -408,8 +409,7 @@ def test_an_address_full_of_wildcards_is_one_person(site: Site, clock: Clock) ->
         for _ in range(5):
             Browser(site.app).submit("/login", email=person.email, password="a guess")
         assert give_password(Browser(site.app), person).status == 429
-    with site.app.app_context():
-        User.get(User.email == wild.email).unlock(Act(clock.now))
+    acts.unlock(site.app, wild.email)
     assert give_password(Browser(site.app), wild).h1 == "Enter your code"
     assert give_password(Browser(site.app), site.omar).status == 429
 

@@ -14,8 +14,12 @@ import pytest
 from flask import Flask
 
 from models import Event, Kind, RecoveryCode, Session, TotpAuthenticator, User
-from tests.attacks.test_d_browser import Site, arrive
-from tests.conftest import (
+from tests.support import acts
+from tests.support.commands import run
+from tests.support.forms import Site, arrive
+from tests.support.pages import Browser
+from tests.support.people import (
+    NEW_PASSWORD,
     PASSWORD,
     Person,
     enroll,
@@ -26,10 +30,7 @@ from tests.conftest import (
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser
-from tests.test_commands import run
 
-NEW = "three herons and a lighthouse"
 GUESS = "a guess that was typed"
 NEVER = "7F3K-9QXM-2D8R-HJ5T-V0WB-4NZ3"
 AGENT = 'Mozilla/5.0 ("a\\r\\n{}") \x1b[31m\x01\x85\xff'
@@ -279,12 +280,12 @@ def a_sign_in_ended_by_the_switch(scene: Scene) -> None:
 
 @case(Kind.SIGNED_IN, Kind.PASSWORD_RIGHT, Kind.PASSWORD_CHANGED)
 def a_password_changed(scene: Scene) -> None:
-    scene.full().submit("/account/password", current_password=PASSWORD, new_password=NEW)
+    scene.full().submit("/account/password", current_password=PASSWORD, new_password=NEW_PASSWORD)
 
 
 @case(Kind.SIGNED_IN, Kind.PASSWORD_WRONG)
 def a_password_change_refused(scene: Scene) -> None:
-    scene.full().submit("/account/password", current_password=GUESS, new_password=NEW)
+    scene.full().submit("/account/password", current_password=GUESS, new_password=NEW_PASSWORD)
 
 
 @case(Kind.SIGNED_IN, Kind.SESSION_REVOKED)
@@ -297,7 +298,7 @@ def a_session_revoked(scene: Scene) -> None:
 def a_link_used(scene: Scene) -> None:
     link = scene.command("users", "invite", scene.omar.email).split()[-1]
     scene.secrets.add(link.rpartition("/")[2])
-    scene.browser().submit(link.removeprefix("http://localhost:5000"), new_password=NEW)
+    scene.browser().submit(link.removeprefix("http://localhost:5000"), new_password=NEW_PASSWORD)
 
 
 @case(Kind.SIGNED_IN, Kind.MFA_RESET, Kind.USER_INVITED)
@@ -333,7 +334,7 @@ def the_switch_thrown(scene: Scene) -> None:
 
 @case(Kind.USER_CREATED)
 def a_person_added(scene: Scene) -> None:
-    result = run(scene.app, "users", "create", "new@example.com", "--password-stdin", typed=NEW)
+    result = run(scene.app, "users", "create", "new@example.com", "--password-stdin", typed=NEW_PASSWORD)
     assert result.exit_code == 0
 
 
@@ -405,7 +406,7 @@ def test_each_case_is_one_row_and_one_line_without_a_secret(
     digests = [row["digest"] for row in scene.site.rows(RecoveryCode)]
     hashes = [row["password_hash"] for row in scene.site.rows(User) if row["password_hash"]]
     secrets = [*scene.secrets, *tokens, *digests, *hashes, scene.omar.recovery_code, scene.omar.code()]
-    typed = [PASSWORD, NEW, GUESS, NEVER, "typed-as-an", scene.omar.secret.hex() if scene.omar.secret else ""]
+    typed = [PASSWORD, NEW_PASSWORD, GUESS, NEVER, "typed-as-an", scene.omar.secret.hex() if scene.omar.secret else ""]
     everything = "\n".join([repr(events), *(f"{record.getMessage()} {record.args}" for record in caplog.records)])
     for secret in filter(None, [*secrets, *typed]):
         assert secret not in everything
@@ -479,8 +480,7 @@ def test_the_record_survives_the_person_it_is_about(scene: Scene) -> None:
     before = {event["id"]: event["kind"] for event in scene.site.rows(Event)}
     hers = {event["id"] for event in scene.site.rows(Event) if event["user"] == scene.site.id_of(rosa)}
     assert len(hers) >= 4
-    with scene.app.app_context():
-        User.remove((rosa.email,))
+    acts.remove_person(scene.app, rosa.email)
     after = scene.site.rows(Event)
     assert {event["id"]: event["kind"] for event in after} == before
     assert {event["user"] for event in after if event["id"] in hers} == {None}

@@ -17,21 +17,23 @@ from flask import Flask
 
 from authn.passwords import Cost, Hasher
 from blueprints import signin
-from models import Act, Invitation, RecoveryCode, Throttle, TotpAuthenticator, User
-from tests.attacks.test_d_browser import Site, bare
-from tests.conftest import (
+from models import RecoveryCode, Throttle, TotpAuthenticator, User
+from tests.support import acts
+from tests.support.forms import Site, bare
+from tests.support.pages import Browser, Page
+from tests.support.people import (
+    NEW_PASSWORD,
     PASSWORD,
     Clock,
     Person,
     enroll,
     give_password,
-    live_codes,
     save_new_code,
     shown_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser, Page
+from tests.support.tables import live_codes
 
 pytestmark = pytest.mark.pages
 
@@ -44,17 +46,14 @@ def site(make_app: Callable[..., Flask], make_person: Callable[..., Person]) -> 
     return Site(make_app, make_person)
 
 
-def change(site: Site, person: Person, verb: Callable[..., Any], *args: Any) -> Person:
-    with site.app.app_context():
-        verb(User.get(User.email == person.email), *args)
+def change(site: Site, person: Person, act: Callable[[Flask, str], Any]) -> Person:
+    act(site.app, person.email)
     return person
 
 
 def invited(site: Site) -> Person:
-    with site.app.app_context():
-        user = User.add("new@example.com", None, Act(site.omar.clock.now))
-        assert user
-        Invitation.issue(user, Act(site.omar.clock.now))
+    acts.add_person(site.app, "new@example.com", None, now=site.omar.clock.now)
+    acts.invite(site.app, "new@example.com")
     return Person("new@example.com", site.omar.clock)
 
 
@@ -81,9 +80,9 @@ PEOPLE: dict[str, tuple[Callable[[Site], Person], str]] = {
     "without a recovery code": (lambda site: site.person("rosa@example.com", code=False), WRONG),
     "signed in elsewhere": (lambda site: (sign_in(Browser(site.app), site.omar), site.omar)[1], WRONG),
     "stopped at the six-digit code": (stopped_at_the_code, WRONG),
-    "deactivated, wrong password": (lambda site: change(site, site.omar, User.deactivate, Act(1)), WRONG),
-    "deactivated, right password": (lambda site: change(site, site.omar, User.deactivate, Act(1)), PASSWORD),
-    "reset, old password": (lambda site: change(site, site.omar, User.reset_mfa, Act(1)), PASSWORD),
+    "deactivated, wrong password": (lambda site: change(site, site.omar, acts.deactivate), WRONG),
+    "deactivated, right password": (lambda site: change(site, site.omar, acts.deactivate), PASSWORD),
+    "reset, old password": (lambda site: change(site, site.omar, acts.reset), PASSWORD),
     "invited, no password yet": (invited, PASSWORD),
     "empty-looking password": (lambda site: site.omar, " "),
     "password of 4,097 characters": (lambda site: site.omar, "x" * 4097),
@@ -209,7 +208,7 @@ def dear(make_app: Callable[..., Flask], make_person: Callable[..., Person]) -> 
 
 def test_no_time_tells_who_is_here(dear: Site) -> None:
     """F53, TH-9, TH-10. Nobody, a wrong password, a deactivated person's right one, and one too long to be hashed."""
-    away = change(dear, dear.person("away@example.com"), User.deactivate, Act(1))
+    away = change(dear, dear.person("away@example.com"), acts.deactivate)
     tries = [(NOBODY, WRONG), (dear.omar.email, WRONG), (away.email, PASSWORD), (dear.ines.email, "x" * 4097)]
     assert not are_separable(dear, tries, goes=3)
 
@@ -235,15 +234,14 @@ def test_a_link_that_does_not_work_never_says_why(site: Site, clock: Clock) -> N
     """F54, PW-22. Never made, used, replaced, run out, or somebody's who is deactivated: one page."""
 
     def link(person: Person) -> str:
-        with site.app.app_context():
-            return f"/welcome/{Invitation.issue(User.get(User.email == person.email), Act(clock.now))}"
+        return acts.invite(site.app, person.email)
 
     rosa, away = site.person("rosa@example.com"), site.person("away@example.com")
     used, replaced, run_out, deactivated = link(site.omar), link(site.ines), link(rosa), link(away)
     assert {Browser(site.app).open(path).status for path in (used, replaced, run_out, deactivated)} == {200}
-    Browser(site.app).submit(used, new_password="three herons and a lighthouse")
+    Browser(site.app).submit(used, new_password=NEW_PASSWORD)
     link(site.ines)
-    change(site, away, User.deactivate, Act(clock.now))
+    change(site, away, acts.deactivate)
     early = {masked(Browser(site.app).open(path)) for path in (used, replaced, deactivated, "/welcome/never-made")}
     clock.pass_by(72 * 3600)
     assert early | {masked(Browser(site.app).open(run_out))} == early

@@ -15,20 +15,21 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from models import TABLES, Event, Session, Setting, Throttle, User
-from tests.conftest import (
+from tests.support.apps import on_sqlite
+from tests.support.cookies import serializer
+from tests.support.pages import Browser, Page, read_page
+from tests.support.people import (
+    NEW_PASSWORD,
     PASSWORD,
     Clock,
     Person,
     give_password,
-    on_sqlite,
     save_new_code,
     scan,
     shown_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser, Page, read_page
-from tests.test_cookie import serializer
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "3000"))
 PER_VISIT = 8  # on average, rather more
@@ -36,7 +37,6 @@ PER_VISIT = 8  # on average, rather more
 ANSWERS = {200, 303, 308, 400, 403, 404, 405, 413, 422, 429}
 OF_FILES = {206, 304, 416}  # what is asked for with Range and If-None-Match
 
-NEW = "three herons and a lighthouse"
 HERE = "http://localhost"
 
 # What is sent ---------------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ class Visitor:
             "saved": "yes",
             "shown": shown[1] if shown else "",
             "still_have": "later",
-            "new_password": NEW,
+            "new_password": NEW_PASSWORD,
             "turn": "off",
             "csrf_token": self.token,
             "key": "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP",

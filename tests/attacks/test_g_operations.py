@@ -26,7 +26,6 @@ from app import create_app
 from authn import recovery_codes
 from models import (
     TABLES,
-    Act,
     Enrollment,
     Event,
     Invitation,
@@ -37,34 +36,30 @@ from models import (
     TotpAuthenticator,
     User,
 )
-from tests.attacks.test_d_browser import FORMS, Site, arrive, bare
-from tests.conftest import (
-    CHEAP,
-    KEY,
+from tests.support import acts
+from tests.support.apps import CHEAP, KEY, ROOT, on_sqlite
+from tests.support.commands import run, said
+from tests.support.cookies import moved, signed
+from tests.support.forms import FORMS, Site, arrive, bare
+from tests.support.pages import Browser
+from tests.support.people import (
+    NEW_PASSWORD,
     PASSWORD,
     Clock,
     Person,
-    count,
     enroll,
     give_password,
     is_signed_in,
-    kinds,
-    live_codes,
-    on_sqlite,
     save_new_code,
     scan,
     shown_code,
     sign_in,
     use_recovery_code,
 )
-from tests.pages import Browser
-from tests.test_commands import run, said
-from tests.test_cookie import moved, signed
+from tests.support.tables import count, kinds, live_codes
 
 Make = Callable[..., Flask]
-ROOT = Path(__file__).parents[2]
 NEW_KEY = "the-next-key-0123456789-abcdefghijk"
-NEW = "three herons and a lighthouse"
 
 
 @pytest.fixture
@@ -102,8 +97,8 @@ def test_nothing_in_a_stolen_table_opens_anything(site: Site) -> None:
         assert bare(thief, f"/welcome/{value}", "GET").status_code == 404
         with site.app.app_context():
             assert RecoveryCode.select().where(RecoveryCode.digest == recovery_codes.digest(value, 1)).count() == 0
-            assert User.with_password(site.omar.email, value, Act(site.omar.clock.now)) is None
-            User.get(User.email == site.omar.email).unlock(Act(site.omar.clock.now))
+        assert acts.try_password(site.app, site.omar.email, value) is None
+        acts.unlock(site.app, site.omar.email)
         for path, field in (("/login/code", "code"), ("/login/recovery", "recovery_code")):
             assert browser.submit(path, **{field: value[:500]}).status == 422
     assert site.tables(Event, Throttle) == before
@@ -314,8 +309,7 @@ def test_no_number_of_strangers_fills_the_table_of_counts(make_app: Make, clock:
         bare(browser, "/login", "POST", data={**data, "email": f"m{number}@example.com", "password": "a guess"})
     assert count(app, Throttle) == 42
     clock.pass_by(31 * 86400)
-    with app.app_context():
-        Throttle.sweep(clock.now)
+    acts.sweep_counts(app)
     assert count(app, Throttle) == 0
 
 
@@ -457,16 +451,14 @@ def test_a_demoted_admin_is_refused_at_the_next_request(site: Site, path: str, m
     """G61, AD-1, AD-5. In the session that was an admin's a moment ago, step-up and form included."""
     browser, path = Browser(site.app), path.format(id=site.id_of(site.omar))
     data = {"csrf_token": sign_in(browser, site.ines).forms[0].fields["csrf_token"], "turn": "off"}
-    rosa = site.person("rosa@example.com", admin=True)
+    site.person("rosa@example.com", admin=True)
     assert browser.open("/admin/people").status == 200
-    with site.app.app_context():
-        assert User.get(User.email == site.ines.email).remove_admin(Act(1, by=rosa.email))
+    assert acts.remove_admin(site.app, site.ines.email)
     before = site.tables()
     answer = browser.open(path, method, data=data if method == "POST" else None)
     assert (answer.status, answer.h1) == (403, "You can't open this page")
     assert site.tables() == before
-    with site.app.app_context():
-        User.get(User.email == site.ines.email).make_admin(Act(1, by=rosa.email))
+    acts.make_admin(site.app, site.ines.email)
     assert browser.open(path, method, data=data if method == "POST" else None).status in (200, 303)
 
 
@@ -572,19 +564,18 @@ def test_an_account_made_anew_has_nothing_of_the_one_that_was_removed(site: Site
     """G62, SE-11, RC-9. Same address, perhaps the same id: sessions, codes, links and pauses are dead."""
     full, half, recovering = Browser(site.app), Browser(site.app), Browser(site.app)
     sign_in(full, site.omar)
-    old_id, old_code, old_secret = site.id_of(site.omar), site.omar.recovery_code, site.omar.secret
+    old_code, old_secret = site.omar.recovery_code, site.omar.secret
     give_password(half, site.omar)
     half_form = half.get("/login/code")
     use_recovery_code(recovering, site.omar)
     recovery_form = recovering.get("/mfa/recovery-code")
-    with site.app.app_context():
-        old_link = f"/welcome/{Invitation.issue(User.get_by_id(old_id), Act(clock.now))}"
+    old_link = acts.invite(site.app, site.omar.email)
     for _ in range(5):
         Browser(site.app).submit("/login", email=site.omar.email, password="a guess")
     assert give_password(Browser(site.app), site.omar).status == 429
     clock.pass_by(7)
+    acts.remove_person(site.app, site.omar.email)
     with site.app.app_context():
-        User.remove((site.omar.email,))
         assert {row.user for row in Event.select()} >= {None}
     anew = site.person(site.omar.email)
     assert not is_signed_in(full)
@@ -616,8 +607,7 @@ def test_a_known_browser_of_a_removed_account_is_a_stranger_to_the_new_one(site:
         return {key.endswith(":") for key in counted}
 
     assert buckets() == {False}, "its own"
-    with site.app.app_context():
-        User.remove((rosa.email,))
+    acts.remove_person(site.app, rosa.email)
     clock.pass_by(1)
     site.person(rosa.email)
     with site.app.app_context():
@@ -684,8 +674,8 @@ def test_a_reset_after_restoring_ends_all_that_came_back(site: Site, clock: Cloc
     assert not is_signed_in(copy)
     assert give_password(Browser(site.app), site.omar).status == 422
     owner = Browser(site.app)
-    owner.submit(link, new_password=NEW)
-    site.omar.password = NEW
+    owner.submit(link, new_password=NEW_PASSWORD)
+    site.omar.password = NEW_PASSWORD
     assert live_codes(site.app) == 1  # Ines'
     page = enroll(owner, site.omar)
     assert page.h1 == "Security"

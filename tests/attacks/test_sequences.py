@@ -23,9 +23,11 @@ from werkzeug.test import TestResponse
 
 from authn import recovery_codes, totp
 from models import TABLES, RecoveryCode
-from tests.conftest import KEY, PASSWORD, Clock, Person, count, on_sqlite
-from tests.pages import Browser
-from tests.test_cookie import payload
+from tests.support.apps import KEY, on_sqlite
+from tests.support.cookies import payload
+from tests.support.pages import Browser
+from tests.support.people import PASSWORD, Clock, Person
+from tests.support.tables import count
 
 NEW = ["three herons and a lighthouse", "an oar, a pier and a gull", PASSWORD]
 WRONG = "a guess in the dark"

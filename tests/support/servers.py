@@ -24,12 +24,12 @@ from flask import Flask
 
 from app import create_app
 from authn import totp
-from models import Act, Setting, User
-from tests.pages import Browser, Form, Page, read_page
+from tests.support import acts
+from tests.support.apps import CHEAP, ROOT
+from tests.support.pages import Browser, Form, Page, read_page
+from tests.support.people import NEW_PASSWORD
 
-ROOT = Path(__file__).parent.parent
 SHARED = ("DATABASE_URL", "SECRET_KEY", "RECOVERY_CODES_ENABLED", "SIGN_IN_SECONDS", "ENROLLMENT_SECONDS")
-CHEAP = "m=8,t=1,p=1"
 
 
 class SharedClock:
@@ -161,7 +161,7 @@ def served(
         server = subprocess.Popen(
             [
                 *(*before, sys.executable, "-m", "gunicorn", *options.split()),
-                *("--bind", f"fd://{listener.fileno()}", "tests.servers:serve()"),
+                *("--bind", f"fd://{listener.fileno()}", "tests.support.servers:serve()"),
             ],
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], "SERVED": json.dumps(given), "CLOCK": str(app.config["CLOCK"].path)},
@@ -246,8 +246,6 @@ class RemoteBrowser(Browser):
 
 # Every form of the flow, about to be sent -----------------------------------------------------------------------------
 
-NEW_PASSWORD = "a river, a bridge and a crow"
-
 
 @dataclass
 class Moment:
@@ -295,13 +293,11 @@ class World:
         return moment
 
     def turn_codes(self, on: bool) -> None:
-        with self.site.app.app_context():
-            Setting.switch_recovery_codes(on, Act(self.clock.now))
+        acts.switch_codes(self.site.app, on)
 
     def reset(self, person: Any) -> str:
         """Where the link leads that the person is given."""
-        with self.site.app.app_context():
-            return f"/welcome/{User.get(User.email == person.email).reset_mfa(Act(self.clock.now))}"
+        return acts.reset(self.site.app, person.email)
 
     # How far somebody may have come
 
@@ -535,8 +531,7 @@ def clock(tmp_path: Path) -> Iterator[SharedClock]:
 def app(make_app: Callable[..., Flask]) -> Flask:
     """The switch for recovery codes is on."""
     app = make_app(RECOVERY_CODES_ENABLED=None)
-    with app.app_context():
-        Setting.switch_recovery_codes(True, Act(0))
+    acts.switch_codes(app, True)
     return app
 
 

@@ -15,17 +15,10 @@ from werkzeug.exceptions import BadRequest
 from authn.passwords import TooBusy
 from authn.throttle import PASSWORD as PASSWORDS
 from blueprints.words import BUSY_PAGE, NOTICES, STATUS_PAGES
-from models import Act, Event, Invitation, Kind, Throttle, User
-from tests.conftest import (
-    Clock,
-    Person,
-    give_password,
-    save_new_code,
-    scan,
-    sign_in,
-    use_recovery_code,
-)
-from tests.pages import Browser, Page
+from models import Kind, User
+from tests.support import acts
+from tests.support.pages import Browser, Page
+from tests.support.people import Clock, Person, give_password, save_new_code, scan, sign_in, use_recovery_code
 
 LONG = f"{'maya-who-has-a-long-name-' * 2}and-no-dots@{'a-long-name-of-a-host-' * 2}without-end.{'example-' * 6}com"
 SLIP_OF_THE_PEN = "7F3K-9QXM-2D8R-HJ5T-V0WB-4NZ4"
@@ -168,17 +161,15 @@ def sign_in_paused(world: World) -> Visit:
 
 @place(429, PAUSED)
 def sign_in_stopped(world: World) -> Visit:
-    with world.app.app_context():
-        for _ in range(PASSWORDS.stop or 0):
-            Throttle.charge(PASSWORDS, "omar@example.com", Act(world.clock.now))
-            world.clock.pass_by(3600)
+    for _ in range(PASSWORDS.stop or 0):
+        acts.charge_password(world.app, "omar@example.com")
+        world.clock.pass_by(3600)
     return Visit(world.browser(), "/login", {"email": "omar@example.com", "password": "a guess"})
 
 
 def invited(world: World, email: str = "omar@example.com") -> str:
     world.omar(email)
-    with world.app.app_context():
-        return "/welcome/" + Invitation.issue(User.get(User.email == email), Act(world.clock.now))
+    return acts.invite(world.app, email)
 
 
 @place(200, "Choose your password")
@@ -537,10 +528,8 @@ def account_signed_in_elsewhere_too(world: World) -> Visit:
 @place(200, "Security", RECOVERY_CODES_ENABLED=False)
 def account_after_a_reset(world: World) -> Visit:
     omar, browser, new = world.omar(), world.browser(), "an oar, a pier and a gull"
-    with world.app.app_context():
-        act = Act(world.clock.now, by="ines@example.com")
-        token = User.get(User.email == omar.email).reset_mfa(act, "lost her phone on the ferry")
-    browser.submit(f"/welcome/{token}", new_password=new)
+    link = acts.reset(world.app, omar.email, by=world.ines().email, reason="lost his phone on the ferry")
+    browser.submit(link, new_password=new)
     page = browser.submit("/login", email=omar.email, password=new)
     browser.submit(page, code=scan(page, omar).code())
     return Visit(browser, "/account")
@@ -549,9 +538,8 @@ def account_after_a_reset(world: World) -> Visit:
 @place(200, "Activity")
 def activity_of_every_kind(world: World) -> Visit:
     visit = signed_in(world, "/account/activity")
-    with world.app.app_context():
-        for kind in Kind:
-            Event.record(kind, Act(world.clock.now, "203.0.113.7"), User.get(User.email == "omar@example.com"))
+    for kind in Kind:
+        acts.record(world.app, kind, "omar@example.com")
     return visit
 
 
@@ -638,8 +626,7 @@ def people(world: World) -> Visit:
     for _ in range(6):
         world.browser().submit("/login", email=omar.email, password="a guess")
     world.person("rosa@example.com", code=False)
-    with world.app.app_context():
-        User.get(User.email == "rosa@example.com").deactivate(Act(world.clock.now))
+    acts.deactivate(world.app, "rosa@example.com")
     return visit
 
 

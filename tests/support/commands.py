@@ -1,0 +1,27 @@
+"""The flask commands, and the one line that each of them says."""
+
+import re
+
+from click.testing import Result
+from flask import Flask
+
+
+def run(app: Flask, *args: str, typed: str | None = None) -> Result:
+    return app.test_cli_runner().invoke(args=args, input=typed)
+
+
+def said(result: Result) -> str:
+    """The one line that a command says when it has done its work."""
+    assert result.exit_code == 0, result.output
+    return one_line(result.stdout)
+
+
+def refusal(result: Result) -> str:
+    """The one line on stderr, and nothing else, of a command that has not."""
+    assert (result.exit_code, result.stdout) == (1, ""), repr(result.exception)
+    return one_line(result.stderr).removeprefix("Error: ")
+
+
+def one_line(text: str) -> str:
+    assert re.fullmatch(r".+\.\n", text), text
+    return text.rstrip("\n")

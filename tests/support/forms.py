@@ -1,0 +1,216 @@
+"""Every form that changes something, and somebody who has come before it and knows what is right in it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+from flask import Flask
+
+from models import TABLES, Session, User
+from tests.support import acts
+from tests.support.pages import Browser, Page
+from tests.support.people import (
+    NEW_PASSWORD,
+    PASSWORD,
+    Person,
+    give_password,
+    save_new_code,
+    scan,
+    sign_in,
+    use_recovery_code,
+)
+from tests.support.tables import rows
+
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+def bare(browser: Browser, path: str, method: str, **kwargs: Any) -> Any:
+    """The answer itself, for verbs that have no page and for many requests: nothing is parsed."""
+    origin = {"base_url": browser.base_url, "environ_overrides": {"REMOTE_ADDR": browser.address}}
+    return browser.client.open(path, method=method, buffered=True, **origin, **kwargs)
+
+
+class Site:
+    """A demo site whose switch for recovery codes is on, with Omar (enrolled, code saved) and Ines (also an admin)."""
+
+    def __init__(self, make_app: Callable[..., Flask], make_person: Callable[..., Person], **config: Any) -> None:
+        self.app = make_app("site", **{"DEMO": True, **config})
+        self.person = partial(make_person, on=self.app)
+        self.switch(True)
+        self.omar = self.person("omar@example.com")
+        self.ines = self.person("ines@example.com", admin=True)
+
+    def switch(self, on: bool) -> None:
+        acts.switch_codes(self.app, on)
+
+    def rows(self, table: type) -> list[dict[str, Any]]:
+        """In the order in which they were added."""
+        return sorted(rows(self.app, table), key=lambda row: next(iter(row.values())))
+
+    def tables(self, *without: type) -> dict[str, Any]:
+        """What all tables hold, but for when a session was last seen."""
+        found = {table.__name__: self.rows(table) for table in TABLES if table not in without}
+        for session in found["Session"]:
+            session.pop("last_seen_at")
+        return found
+
+    def id_of(self, person: Person) -> int:
+        return next(row["id"] for row in self.rows(User) if row["email"] == person.email)
+
+
+@dataclass
+class Visit:
+    """Somebody before a form: where it goes, what is right in its fields, and a CSRF token this browser once had."""
+
+    browser: Browser
+    path: str
+    right: dict[str, str]
+    old: str = ""
+
+    @cached_property
+    def token(self) -> str:
+        return self.browser.get("/").forms[0].fields["csrf_token"]
+
+    def data(self) -> dict[str, str]:
+        return {**self.right, "csrf_token": self.token}
+
+    def send(self, data: Any = None, **kwargs: Any) -> Page:
+        return self.browser.open(self.path, method="POST", data=self.data() if data is None else data, **kwargs)
+
+    def post(self, data: Any, **kwargs: Any) -> Any:
+        return bare(self.browser, self.path, "POST", data=data, **kwargs)
+
+
+def _signed_in(site: Site, browser: Browser, person: Person, path: str, **right: str) -> Visit:
+    sign_in(browser, person)
+    return Visit(browser, path, right)
+
+
+def _stranger(site: Site, browser: Browser, path: str, **right: str) -> Visit:
+    browser.press(sign_in(browser, site.person("rosa@example.com")), "Sign out")
+    return Visit(browser, path, right)
+
+
+def _sign_in(site: Site, browser: Browser) -> Visit:
+    return _stranger(site, browser, "/login", email=site.omar.email, password=PASSWORD)
+
+
+def _code(site: Site, browser: Browser) -> Visit:
+    give_password(browser, site.omar)
+    return Visit(browser, "/login/code", {"code": site.omar.code()})
+
+
+def _recovery(site: Site, browser: Browser) -> Visit:
+    give_password(browser, site.omar)
+    return Visit(browser, "/login/recovery", {"recovery_code": site.omar.recovery_code or ""})
+
+
+def _sign_out(site: Site, browser: Browser) -> Visit:
+    return _signed_in(site, browser, site.omar, "/logout")
+
+
+def _verify(site: Site, browser: Browser) -> Visit:
+    sign_in(browser, site.omar)
+    site.omar.clock.pass_by(30)
+    return Visit(browser, "/verify", {"password": PASSWORD, "code": site.omar.code()})
+
+
+def _setup(site: Site, browser: Browser) -> Visit:
+    maya = site.person("maya@example.com", enrolled=False)
+    scan(give_password(browser, maya), maya)
+    return Visit(browser, "/mfa/setup", {"code": maya.code()})
+
+
+def _prompt(site: Site, browser: Browser) -> Visit:
+    maya = site.person("maya@example.com", enrolled=False)
+    page = give_password(browser, maya)
+    page = browser.submit(page, code=scan(page, maya).code())
+    return Visit(browser, "/mfa/recovery-code", {"saved": "yes", "shown": page.form_with("shown").fields["shown"]})
+
+
+def _finish(site: Site, browser: Browser) -> Visit:
+    _prompt(site, browser)
+    site.switch(False)
+    return Visit(browser, "/mfa/finish", {})
+
+
+def _lost_device(site: Site, browser: Browser) -> Visit:
+    save_new_code(browser, use_recovery_code(browser, site.omar), site.omar)
+    return Visit(browser, "/mfa/lost-device", {"still_have": "later"})
+
+
+def _dismiss(site: Site, browser: Browser) -> Visit:
+    browser.submit(_lost_device(site, browser).path, still_have="yes")
+    return Visit(browser, "/account/recovery-notice/dismiss", {})
+
+
+def _password(site: Site, browser: Browser) -> Visit:
+    return _signed_in(
+        site, browser, site.omar, "/account/password", current_password=PASSWORD, new_password=NEW_PASSWORD
+    )
+
+
+def _new_code(site: Site, browser: Browser) -> Visit:
+    return _signed_in(site, browser, site.omar, "/account/recovery-code")
+
+
+def _revoke(site: Site, browser: Browser) -> Visit:
+    sign_in(Browser(site.app), site.omar)
+    (other,) = [row["id"] for row in site.rows(Session)]
+    site.omar.clock.pass_by(30)
+    return _signed_in(site, browser, site.omar, f"/account/sessions/{other}/revoke")
+
+
+def _revoke_others(site: Site, browser: Browser) -> Visit:
+    _revoke(site, browser)
+    return Visit(browser, "/account/sessions/revoke-others", {})
+
+
+def _welcome(site: Site, browser: Browser) -> Visit:
+    return _stranger(site, browser, acts.invite(site.app, site.omar.email), new_password=NEW_PASSWORD)
+
+
+def _admin(act: str, site: Site, browser: Browser) -> Visit:
+    return _signed_in(site, browser, site.ines, f"/admin/people/{site.id_of(site.omar)}/{act}")
+
+
+def _switch(site: Site, browser: Browser) -> Visit:
+    return _signed_in(site, browser, site.ines, "/admin/settings/recovery-codes", turn="off")
+
+
+def _phone(site: Site, browser: Browser) -> Visit:
+    return _stranger(site, browser, "/demo/phone", key="JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP")
+
+
+FORMS: dict[str, Callable[[Site, Browser], Visit]] = {
+    "login.password": _sign_in,
+    "login.code": _code,
+    "login.verify": _verify,
+    "login.sign_out": _sign_out,
+    "enrollment.setup": _setup,
+    "recovery.challenge": _recovery,
+    "recovery.prompt": _prompt,
+    "recovery.finish_without_code": _finish,
+    "recovery.lost_device": _lost_device,
+    "account.dismiss_recovery_notice": _dismiss,
+    "account.password": _password,
+    "account.new_recovery_code": _new_code,
+    "account.revoke_session": _revoke,
+    "account.revoke_others": _revoke_others,
+    "account.welcome": _welcome,
+    "admin.reset_mfa": partial(_admin, "reset-mfa"),
+    "admin.invite": partial(_admin, "invite"),
+    "admin.change": partial(_admin, "deactivate"),
+    "admin.switch_recovery_codes": _switch,
+    "demo.phone": _phone,
+}
+
+
+def arrive(site: Site, endpoint: str) -> Visit:
+    """A browser before this form, which had another CSRF token earlier."""
+    browser = Browser(site.app)
+    old = browser.open("/login").forms[0].fields["csrf_token"]
+    visit = FORMS[endpoint](site, browser)
+    visit.old = old
+    return visit
