@@ -4,7 +4,7 @@ PORT ?= 5000
 INSTANCE ?= $(CURDIR)/instance
 BIN := .venv/bin
 
-.PHONY: install run seed test lint bench pictures lock
+.PHONY: install run seed test sweep lint bench pictures lock
 
 install: .venv/ready
 
@@ -28,9 +28,14 @@ seed: install
 	@$(BIN)/flask recovery-codes enable
 	@$(BIN)/flask demo seed
 
+# Every behaviour once, in under three minutes.
 test: lint
-	@$(BIN)/pytest -q -n 3 --dist worksteal -m "not alone"
-	@$(BIN)/pytest -q -m alone
+	@$(BIN)/pytest -q -n 3 --dist worksteal
+
+# The long rest: all of tests/sweep, and of the other tests what `make test` leaves out, on PostgreSQL too.
+sweep: install
+	@$(BIN)/pytest -q --sweep -n 3 --dist worksteal -m "not alone" tests tests/sweep
+	@$(BIN)/pytest -q --sweep -m alone tests/sweep
 
 lint: install
 	@$(BIN)/ruff check .

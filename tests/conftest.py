@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,26 @@ import pytest
 from flask import Flask
 from jinja2 import FileSystemBytecodeCache
 from peewee import SqliteDatabase
+from playwright.sync_api import Browser as Chromium
+from playwright.sync_api import BrowserContext, Page
 
 from app import create_app
 from authn import recovery_codes
 from tests.support import acts, postgres
 from tests.support.apps import CHEAP, KEY, upgrade
+from tests.support.chromium import launched
+from tests.support.forms import Site
 from tests.support.pages import Browser
 from tests.support.people import Clock, Person
-from tests.support.screens import AXE
+from tests.support.places import PLACES, World
+from tests.support.screens import AXE, Screen, fill_in, new_window, served
 
-# Where rows live: on SQLite and on PostgreSQL; --engine=postgresql runs everything there ------------------------------
+# Which tests run, and on which database -------------------------------------------------------------------------------
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", choices=["sqlite", "postgresql"], help="run on this database alone")
+    parser.addoption("--sweep", action="store_true", help="run what the quick suite leaves out")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -47,7 +54,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = any(mark.args[0] == "engine" for mark in metafunc.definition.iter_markers("parametrize"))
     if "engine" in metafunc.fixturenames and not chosen:
         engines = _engines(metafunc.config)
-        metafunc.parametrize("engine", engines[:1] if metafunc.definition.get_closest_marker("pages") else engines)
+        if not metafunc.definition.get_closest_marker("databases"):
+            in_the_sweep = metafunc.config.getoption("sweep") and not _is_of_the_sweep(metafunc.definition)
+            engines = engines[-1:] if in_the_sweep else engines[:1]
+        metafunc.parametrize("engine", engines)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The quick suite leaves some values to the sweep, which has these, tests/sweep and what runs on PostgreSQL."""
+
+    def is_wanted(item: pytest.Item) -> bool:
+        if _is_of_the_sweep(item):
+            return True
+        is_left_out = item.get_closest_marker("sweep") is not None
+        on_postgresql = hasattr(item, "callspec") and item.callspec.params.get("engine") == "postgresql"
+        return is_left_out or on_postgresql if config.getoption("sweep") else not is_left_out
+
+    wanted = [item for item in items if is_wanted(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(wanted)])
+    items[:] = wanted
+
+
+def _is_of_the_sweep(item: pytest.Item) -> bool:
+    return "sweep" in item.path.parts
 
 
 def _engines(config: pytest.Config) -> list[str]:
@@ -105,6 +134,12 @@ def database_url(engine: str, request: pytest.FixtureRequest) -> Iterator[Callab
     yield lend
     for name in made:
         server.drop(name)
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How often a race is run: seldom comes out what should not."""
+    return 20 if request.config.getoption("sweep") else 3
 
 
 @pytest.fixture
@@ -188,3 +223,97 @@ def port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def noor(make_person: Callable[..., Person]) -> Person:
+    """Enrolled, recovery code saved; somebody other than Omar."""
+    return make_person("noor@example.com")
+
+
+@pytest.fixture
+def ada(make_person: Callable[..., Person]) -> Person:
+    """An admin, enrolled, recovery code saved."""
+    return make_person("ada@example.com", admin=True)
+
+
+@pytest.fixture
+def site(make_app: Callable[..., Flask], make_person: Callable[..., Person]) -> Site:
+    return Site(make_app, make_person)
+
+
+# A real browser -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    with launched(ignore_default_args=["--disable-back-forward-cache"]) as browser:  # Back does what it does for people
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def window(chromium: Chromium) -> Iterator[Callable[..., BrowserContext]]:
+    """The window with these options, kept open by a tab of its own: a tab is opened sooner than a window."""
+    windows = dict[str, BrowserContext]()
+
+    def window(**options: Any) -> BrowserContext:
+        if str(options) not in windows:
+            windows[str(options)] = new_window(chromium, **options)
+            windows[str(options)].new_page()
+        return windows[str(options)]
+
+    yield window
+    for each in windows.values():
+        each.close()
+
+
+@pytest.fixture
+def at_place(
+    chromium: Chromium,
+    window: Callable[..., BrowserContext],
+    make_app: Callable[..., Flask],
+    clock: Clock,
+    make_person: Callable[..., Person],
+) -> Iterator[Callable[..., Screen]]:
+    """Bring a browser to a place: in a new tab, or one that is there already. Whatever follows, it has nothing to
+    complain about and asks nobody else for anything."""
+    screens = []
+    with ExitStack() as stack:
+
+        def new_page(clock_stopped: bool, **options: Any) -> Page:
+            context = new_window(chromium, **options) if clock_stopped else window(**options)
+            page = context.new_page()
+            stack.callback(context.close if clock_stopped else page.close)
+            if clock_stopped:  # which holds for every tab of the window
+                page.clock.install(time=0)
+                page.clock.pause_at(1)
+            return page
+
+        def go(name: str, clock_stopped: bool = False, **options: Any) -> Screen:
+            page = options.pop("page", None) or new_page(clock_stopped, **options)
+            place = PLACES[name]
+            app = make_app("place", **place.settings)
+            world = World(app, clock, make_person)
+            visit = place.go(world)
+            address = stack.enter_context(served(app))
+            page.context.clear_cookies()
+            for cookie in ("session", "known-browser"):
+                if value := visit.browser.cookie(cookie):
+                    page.context.add_cookies([{"name": cookie, "value": value, "url": address}])
+            screens.append(screen := Screen(page, address, world))
+            screen.watch()
+            stack.callback(screen.look_away)
+            screen.open(visit.path)
+            if visit.typed is not None:
+                fill_in(screen.page, visit.typed)
+            assert screen.heading == place.h1
+            return screen
+
+        yield go
+    assert [screen.complaints for screen in screens] == [[] for _ in screens]
+
+
+@pytest.fixture(scope="module")
+def one_page(window: Callable[..., BrowserContext]) -> Page:
+    """For looking at one page after another: a new one would have to warm up to axe-core each time."""
+    return window().new_page()

@@ -1,16 +1,21 @@
-"""The whole story in a real browser, against the server that `make run` starts: with JavaScript and without."""
+"""The whole story in a real browser, against the server that `make run` starts, with JavaScript and without; and a look
+at some pages. tests/sweep looks at all of them."""
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from stat import S_IMODE
+from typing import Any
 
 import pyotp
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page
 
-from tests.support.chromium import Demo, launched, needs_chromium, press, served_demo
+from tests.support.apps import on_sqlite
+from tests.support.chromium import Demo, needs_chromium, press, served_demo
+from tests.support.screens import AXE, HARD_TO_PRESS, Screen, scrolls_sideways, violations
 
 pytestmark = needs_chromium
 MAYA = "maya@example.com"
@@ -20,12 +25,6 @@ MAYA = "maya@example.com"
 def demo() -> Iterator[Demo]:
     with served_demo() as demo:
         yield demo
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 def next_code(setup_key: str, used: str) -> str:
@@ -94,3 +93,21 @@ def test_maya_enrolls_signs_in_loses_her_phone_and_comes_back(demo: Demo, chromi
     assert heading(page) == "Security"
     assert not broken
     context.close()
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "name", ["sign in left empty", "challenge", "setup", "prompt", "lost device", "account", "people"]
+)
+def test_a_page_can_be_read_and_used_on_a_small_screen(
+    at_place: Callable[..., Screen], one_page: Page, name: str, record_property: Callable[[str, Any], None]
+) -> None:
+    page = at_place(name, page=one_page).page
+    page.evaluate(AXE_SCRIPT)
+    page.set_viewport_size({"width": 320, "height": 800})
+    wrong = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        wrong += violations(page)
+    record_property(AXE, (2, len(wrong)))
+    assert (wrong, page.evaluate(HARD_TO_PRESS), scrolls_sideways(page)) == ([], [], False)

@@ -1,14 +1,18 @@
 """Setting up an authenticator app: it changes nothing until complete, and belongs to the browser that began it."""
 
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from flask import Flask
 
-from authn import totp
-from models import Enrollment, Kind, RecoveryCode, Session, TotpAuthenticator
-from tests.support.pages import Browser, Page
+from authn import email_addresses, totp
+from models import Enrollment, Kind, RecoveryCode, Session, TotpAuthenticator, User
+from tests.support.pages import Browser, Page, csrf, post
 from tests.support.people import (
+    PASSWORD,
+    Clock,
     Person,
     enroll,
     give_password,
@@ -19,7 +23,10 @@ from tests.support.people import (
     sign_in,
     use_recovery_code,
 )
+from tests.support.routes import PUBLIC, requests_to
 from tests.support.tables import count, kinds, live_codes, rows
+
+# The first app --------------------------------------------------------------------------------------------------------
 
 
 def otpauth(page: Page) -> str:
@@ -86,11 +93,6 @@ def test_the_download_holds_the_code_while_it_is_due(browser: Browser, maya: Per
     assert slip.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert slip.headers["Content-Disposition"] == "attachment; filename=sparekey-recovery-code-maya.txt"
     assert slip.headers["Cache-Control"] == "no-store"
-
-
-def test_the_second_of_two_enrollments_sees_another_qr_code(app: Flask, maya: Person) -> None:
-    first, second = (give_password(Browser(app), maya) for _ in range(2))
-    assert first.text_of("setup-key") != second.text_of("setup-key")
 
 
 def test_a_code_from_another_browsers_qr_code_does_not_confirm(app: Flask, maya: Person) -> None:
@@ -168,24 +170,11 @@ def test_cancel_and_sign_out_ends_it(app: Flask, browser: Browser, maya: Person)
     assert count(app, Session) == count(app, Enrollment) == 0
 
 
-def test_the_setup_code_cannot_be_used_to_sign_in_and_the_next_one_can(
-    app: Flask, browser: Browser, maya: Person, clock
-) -> None:
-    enroll(browser, maya)
-    other = Browser(app)
-    give_password(other, maya)
-    page = other.submit("/login/code", code=maya.code())
-    assert page.errors[0].startswith("You've already used that code.")
-    clock.pass_by(30)
-    assert other.submit("/login/code", code=maya.code()).h1 == "Security"
-
-
-def test_completing_leads_to_the_page_first_asked_for(browser: Browser, maya: Person) -> None:
-    page = browser.get("/account/recovery-code")
-    assert page.notice == "Sign in to see that page."
-    page = browser.submit(page, email=maya.email, password=maya.password)
-    browser.submit(page, code=scan(page, maya).code())
-    assert browser.submit("/mfa/recovery-code", saved="yes").path == "/account/recovery-code"
+def test_the_longest_address_can_be_drawn_as_a_qr_code(app: Flask, browser: Browser, make_person) -> None:
+    longest = "\U00020000" * 60 + "@example.com"
+    assert email_addresses.fold("\U00020000" * 61 + "@example.com") is None
+    person = make_person(longest, enrolled=False)
+    assert give_password(browser, person).h1 == "Set up your authenticator app"
 
 
 # Replacing the app ----------------------------------------------------------------------------------------------------
@@ -216,40 +205,11 @@ def test_a_signed_in_person_replaces_the_app_and_keeps_the_saved_code(
     assert kinds(app).count(Kind.AUTHENTICATOR_REPLACED) == 1
 
 
-def test_the_old_app_works_until_the_new_one_is_confirmed(app: Flask, browser: Browser, omar: Person, clock) -> None:
+def test_an_app_works_until_its_replacement_is_confirmed(app: Flask, browser: Browser, omar: Person, clock) -> None:
     sign_in(browser, omar)
     browser.get("/mfa/setup")
     clock.pass_by(30)
     assert sign_in(Browser(app), omar).h1 == "Security"
-
-
-def test_a_replacement_that_ran_out_of_time_starts_with_a_new_qr_code(browser: Browser, omar: Person, clock) -> None:
-    sign_in(browser, omar)
-    first = browser.get("/mfa/setup").text_of("setup-key")
-    clock.pass_by(900)
-    page = browser.get("/mfa/setup")
-    assert page.h1 == "Confirm it's you"
-    browser.submit(page, password=omar.password, code=omar.code())
-    page = browser.get("/mfa/setup")
-    assert page.text_of("setup-key") != first
-    scan(page, omar)
-    assert browser.submit(page, code=omar.code()).path == "/account"
-
-
-def test_two_replacements_in_two_browsers_end_with_one_app(app: Flask, omar: Person, clock) -> None:
-    first, second = Browser(app), Browser(app)
-    sign_in(first, omar)
-    clock.pass_by(30)
-    sign_in(second, omar)
-    one, two = first.get("/mfa/setup"), second.get("/mfa/setup")
-    clock.pass_by(30)
-    first_key = totp.read_setup_key(one.text_of("setup-key"))
-    assert first.submit(one, code=totp.code_at(first_key, clock.now)).path == "/account"
-    late = second.submit(two, code=scan(two, omar).code())
-    assert late.h1 == "Sign in"
-    omar.secret = first_key
-    clock.pass_by(30)
-    assert sign_in(second, omar).h1 == "Security"
 
 
 def test_replacing_the_app_without_a_saved_code_shows_the_prompt_first(
@@ -267,3 +227,201 @@ def test_replacing_the_app_without_a_saved_code_shows_the_prompt_first(
     assert save_new_code(browser, page, ines).path == "/account"
     browser.press(browser.get("/account"), "Sign out")
     assert use_recovery_code(browser, ines).h1.startswith("You're in")
+
+
+def test_replacing_the_app_while_an_unsaved_code_waits_completes(app: Flask, ines: Person, clock) -> None:
+    app.config["RECOVERY_CODES_ENABLED"] = False
+    browser = Browser(app)
+    sign_in(browser, ines)
+    app.config["RECOVERY_CODES_ENABLED"] = True
+    browser.press(browser.get("/account/recovery-code"), "Make a code")
+    page = browser.get("/mfa/setup")
+    ines.secret = totp.read_setup_key(page.text_of("setup-key"))
+    page = browser.submit(page, code=ines.code())
+    assert "Step 2 of 2" in page.text
+    assert save_new_code(browser, page, ines).path == "/account"
+    assert [row["retired_by"] for row in rows(app, RecoveryCode)] == ["replaced", None]
+
+
+def test_a_confirmed_replacement_that_was_left_lying_does_not_shadow_a_new_code(
+    app: Flask, ines: Person, clock
+) -> None:
+    app.config["RECOVERY_CODES_ENABLED"] = False
+    browser = Browser(app)
+    sign_in(browser, ines)
+    app.config["RECOVERY_CODES_ENABLED"] = True
+    page = browser.get("/mfa/setup")
+    abandoned = totp.read_setup_key(page.text_of("setup-key"))
+    old_code = shown_code(browser.submit(page, code=totp.code_at(abandoned, clock.now)))
+    page = browser.press(browser.get("/account/recovery-code"), "Make a code")
+    assert "Step 2 of 2" not in page.text
+    assert shown_code(page) != old_code
+    assert save_new_code(browser, page, ines).path == "/account"
+    clock.pass_by(30)
+    assert sign_in(Browser(app), ines).h1 == "Security", "the app is the old one"
+
+
+def test_a_confirmed_replacement_runs_out_of_time(app: Flask, ines: Person, clock) -> None:
+    app.config["RECOVERY_CODES_ENABLED"] = False
+    browser = Browser(app)
+    sign_in(browser, ines)
+    app.config["RECOVERY_CODES_ENABLED"] = True
+    page = browser.get("/mfa/setup")
+    key = totp.read_setup_key(page.text_of("setup-key"))
+    browser.submit(page, code=totp.code_at(key, clock.now))
+    clock.pass_by(900)
+    page = browser.submit("/verify", password=PASSWORD, code=ines.code())
+    assert browser.get("/mfa/recovery-code").path == "/account"
+    app.config["RECOVERY_CODES_ENABLED"] = False
+    finish = browser.open("/mfa/finish", method="POST", data=page.forms[0].fields)
+    assert finish.headers["Location"] == "/mfa/recovery-code"
+    assert kinds(app).count(Kind.AUTHENTICATOR_REPLACED) == 0
+
+
+def test_an_enrollment_completes_only_over_the_app_it_was_to_replace(app: Flask, omar: Person, clock) -> None:
+    browser = Browser(app)
+    sign_in(browser, omar)
+    page = browser.get("/mfa/setup")
+    key = totp.read_setup_key(page.text_of("setup-key"))
+    with app.app_context():
+        TotpAuthenticator.update(id=TotpAuthenticator.id + 100).execute()
+    assert browser.submit(page, code=totp.code_at(key, clock.now)).path == "/account", "sent on, nothing changed"
+    assert count(app, TotpAuthenticator, TotpAuthenticator.id > 100) == 1
+    with app.app_context():
+        TotpAuthenticator.update(id=TotpAuthenticator.id - 100).execute()
+    assert browser.submit(page, code=totp.code_at(key, clock.now)).path == "/account"
+    assert kinds(app).count(Kind.AUTHENTICATOR_REPLACED) == 1
+
+
+# Somebody else's ------------------------------------------------------------------------------------------------------
+
+
+def of_an_attacker(person: Person) -> Person:
+    """The same account with an app whose secret the attacker has made up."""
+    return Person(person.email, person.clock, totp.new_secret())
+
+
+def secret_of(person: Person) -> bytes | None:
+    """What the app holds that now opens this account."""
+    return User.get(User.email == person.email).authenticator().secret()
+
+
+@pytest.mark.parametrize("codes_on", [True, False])
+def test_whoever_has_only_the_password_cannot_enroll_over_an_app(
+    app: Flask, browser: Browser, omar: Person, codes_on: bool
+) -> None:
+    app.config["RECOVERY_CODES_ENABLED"] = codes_on
+    page, evil = give_password(browser, omar), of_an_attacker(omar)
+    for method, path in (("GET", "/mfa/setup"), ("POST", "/mfa/setup"), ("POST", "/mfa/finish")):
+        data = {**csrf(page), "code": evil.code(), "secret": str(evil.secret)} if method == "POST" else None
+        assert browser.open(path, method=method, data=data).headers["Location"] == "/login/code"
+    assert count(app, Enrollment) == 0
+    with app.app_context():
+        assert secret_of(omar) == omar.secret
+
+    app.config["RECOVERY_CODES_ENABLED"] = True
+    page = save_new_code(browser, browser.submit("/login/recovery", recovery_code=omar.recovery_code), omar)
+    assert browser.submit(page, still_have="no").h1 == "Set up your authenticator app"
+
+
+def test_the_key_of_a_tab_left_open_confirms_nothing_once_it_ran_out(
+    app: Flask, browser: Browser, omar: Person, clock: Clock
+) -> None:
+    sign_in(browser, omar)
+    tabs = [browser.get("/mfa/setup") for _ in range(2)]
+    assert len({tab.text_of("setup-key") for tab in tabs}) == 1, "two tabs of one browser are one enrollment"
+    old = scan(tabs[0], Person(omar.email, clock))
+    clock.pass_by(900)
+    browser.submit("/verify", password=PASSWORD, code=omar.code())
+    new = scan(browser.get("/mfa/setup"), Person(omar.email, clock))
+    token = csrf(browser.get("/mfa/setup"))
+    refused = post(browser, "/mfa/setup", token, code=old.code())
+    assert refused.errors[0].startswith("That code didn't match")
+    with app.app_context():
+        assert secret_of(omar) == omar.secret
+    assert post(browser, "/mfa/setup", token, code=new.code()).status == 303
+    with app.app_context():
+        assert secret_of(omar) == new.secret
+
+
+PLANTED = ("secret", "key", "setup_key", "setup-key", "sealed_secret", "totp_secret", "confirmed_step", "enrollment")
+
+
+@pytest.mark.parametrize("how", ["data", "query_string", "cookies"])
+def test_a_secret_that_the_attacker_chose_is_never_the_one_enrolled(
+    app: Flask, browser: Browser, maya: Person, how: str
+) -> None:
+    page, evil = give_password(browser, maya), of_an_attacker(maya)
+    key = totp.setup_key(evil.secret or b"").replace(" ", "")
+    planted: dict[str, Any] = {"data": {}, how: dict.fromkeys(PLANTED, key)}
+    for name, value in planted.pop("cookies", {}).items():
+        browser.client.set_cookie(name, value)
+
+    def confirm(code: str) -> Page:
+        data = {**planted["data"], **csrf(page), "code": code}
+        return browser.open("/mfa/setup", method="POST", **{**planted, "data": data})
+
+    refused = confirm(evil.code())
+    assert refused.errors[0].startswith("That code didn't match")
+    assert refused.text_of("setup-key") == page.text_of("setup-key")
+    assert confirm(scan(page, maya).code()).headers["Location"] == "/mfa/recovery-code"
+    assert browser.submit("/mfa/recovery-code", saved="yes").h1 == "Security"
+    with app.app_context():
+        assert secret_of(maya) == maya.secret
+
+
+@pytest.mark.parametrize("enrolled", [False, True], ids=["first app", "replacement"])
+def test_enrollment_is_not_confirmed_without_a_code_of_the_new_app(
+    app: Flask, browser: Browser, make_person: Callable[..., Person], clock: Clock, enrolled: bool
+) -> None:
+    person = make_person("noor@example.com", enrolled=enrolled)
+    if enrolled:
+        sign_in(browser, person)
+        clock.pass_by(30)
+    page = browser.get("/mfa/setup") if enrolled else give_password(browser, person)
+    new = scan(page, Person(person.email, clock))
+    before = rows(app, TotpAuthenticator)
+    bad: list[dict[str, Any]] = [{}, {"code": ""}, {"code": " "}, {"code": "None"}, {"code": "000000\0"}]
+    bad += [{"code[]": new.code()}, {"Code": new.code()}, {"code": ["", new.code()]}, {"code": new.wrong_code()}]
+    bad += [{"code": new.code(-60)}, {"code": new.code(60)}, {"code": new.code()[:5]}, {"code": new.code() + "0"}]
+    if enrolled:
+        bad.append({"code": person.code()})
+    for values in bad:
+        answer = post(browser, "/mfa/setup", csrf(page), **values)
+        assert (answer.status, answer.h1) == (422, page.h1), values
+    assert count(app, Enrollment, Enrollment.confirmed_step.is_null(False)) == 0
+    assert rows(app, TotpAuthenticator) == before
+    answer = post(browser, "/mfa/setup", csrf(page), code=new.code())
+    assert answer.headers["Location"] == ("/account?notice=app-ready" if enrolled else "/mfa/recovery-code")
+
+
+def test_the_prompt_cannot_be_confirmed_before_it_was_shown_nor_stepped_over(
+    app: Flask, browser: Browser, maya: Person
+) -> None:
+    page = give_password(browser, maya)
+    for path, values in (("/mfa/recovery-code", {"saved": "yes"}), ("/mfa/finish", {}), ("/mfa/lost-device", {})):
+        assert post(browser, path, csrf(page), still_have="yes", **values).headers["Location"] == "/mfa/setup"
+    prompt = browser.submit(page, code=scan(page, maya).code())
+    for values in ({"saved": "yes"}, {"saved": "yes", "shown": ""}, {"saved": "yes", "shown": "0" * 64}):
+        answer = post(browser, "/mfa/recovery-code", csrf(prompt), **values)
+        assert answer.status == 422
+        assert shown_code(answer) == shown_code(prompt)
+    for endpoint, path, method in requests_to(app):
+        if endpoint not in {*PUBLIC, "login.sign_out", "recovery.prompt", "recovery.download"}:
+            answer = browser.open(path, method=method, data=csrf(prompt) if method == "POST" else None)
+            assert answer.headers["Location"] == "/mfa/recovery-code", path
+    assert count(app, TotpAuthenticator) == live_codes(app) == 0
+    assert browser.submit(prompt, saved="yes").h1 == "Security"
+    assert count(app, TotpAuthenticator) == live_codes(app) == 1
+
+
+def test_nobody_confirms_a_prompt_for_somebody_else(app: Flask, ines: Person, make_person, clock: Clock) -> None:
+    zoe, mine, theirs = make_person("zoe@example.com", code=False), Browser(app), Browser(app)
+    page, other = sign_in(mine, ines), sign_in(theirs, zoe)
+    shown = other.form_with("saved").fields["shown"]
+    answer = post(mine, "/mfa/recovery-code", csrf(page), saved="yes", shown=shown)
+    assert (answer.status, shown_code(answer)) == (422, shown_code(page))
+    for prompted in (mine, theirs):
+        assert not is_signed_in(prompted)
+    assert count(app, RecoveryCode, RecoveryCode.saved_at.is_null(False)) == 0
+    assert save_new_code(theirs, other, zoe).path == save_new_code(mine, page, ines).path == "/account"

@@ -11,16 +11,13 @@ import pytest
 from flask import Flask
 
 from models import Session
+from tests.support.apps import left_to_the_sweep
+from tests.support.forms import Site
 from tests.support.pages import Browser, Page
-from tests.support.people import Person, give_password, scan, shown_code, sign_in
+from tests.support.people import PASSWORD, Clock, Person, give_password, scan, shown_code, sign_in
 from tests.support.tables import rows
 
-pytestmark = pytest.mark.pages
-
 CASES = json.loads(Path(__file__).with_name("next_payloads.json").read_text(encoding="utf-8"))
-PAYLOADS = [case["next"] for case in CASES]
-GOOD = ["/account", "/account?x=1#y", "/account/recovery-code"]
-IN_HTML = [payload for payload in PAYLOADS if not re.search("[\0\1\x85]", payload)]  # what a page can repeat
 
 
 def is_local(location: str) -> bool:
@@ -42,6 +39,16 @@ def browser(app: Flask) -> Browser:
     return WatchfulBrowser(app)
 
 
+@pytest.mark.parametrize("payload", [case["next"] for case in CASES if case["offsite"]])
+def test_the_look_at_a_location_tells_what_leads_away(payload: str) -> None:
+    assert not is_local(payload)
+
+
+PAYLOADS = [case["next"] for case in CASES]
+GOOD = ["/account", "/account?x=1#y", "/account/recovery-code"]
+IN_HTML = [payload for payload in PAYLOADS if not re.search("[\0\1\x85]", payload)]  # what a page can repeat
+
+
 def by_address(browser: Browser, person: Person, wanted: str) -> Page:
     """Give the password on the page with ?next=."""
     page = browser.get(login(wanted))
@@ -52,30 +59,12 @@ def by_field(browser: Browser, person: Person, wanted: str) -> Page:
     return browser.submit("/login", email=person.email, password=person.password, next=wanted)
 
 
-def by_both(browser: Browser, person: Person, wanted: str) -> Page:
-    data = {**browser.get("/login").form_with("next").fields, "email": person.email, "password": person.password}
-    return browser.follow(browser.open(login(wanted), method="POST", data={**data, "next": wanted}))
-
-
 def login(wanted: str) -> str:
     return f"/login?{urlencode({'next': wanted})}"
 
 
 def end_of_sign_in(browser: Browser, person: Person, start: Callable[..., Page], wanted: str) -> Page:
     return browser.send(start(browser, person, wanted), {"code": person.code()})
-
-
-def end_of_enrollment(browser: Browser, person: Person, start: Callable[..., Page], wanted: str) -> Page:
-    page = start(browser, person, wanted)
-    page = browser.submit(page, code=scan(page, person).code())
-    return browser.send(page, {"saved": "yes"})
-
-
-def end_of_recovery(browser: Browser, person: Person, start: Callable[..., Page], wanted: str) -> Page:
-    start(browser, person, wanted)
-    page = browser.submit("/login/recovery", recovery_code=person.recovery_code)
-    person.recovery_code = shown_code(page)
-    return browser.send(browser.submit(page, saved="yes"), {"still_have": "yes"})
 
 
 def where(page: Page) -> str:
@@ -88,12 +77,10 @@ def opened(payload: str) -> str:
     return payload if payload in GOOD else "/account"
 
 
-@pytest.mark.parametrize("payload", [case["next"] for case in CASES if case["offsite"]])
-def test_the_look_at_a_location_tells_what_leads_away(payload: str) -> None:
-    assert not is_local(payload)
-
-
-@pytest.mark.parametrize(("start", "payloads"), [(by_address, IN_HTML), (by_field, PAYLOADS)])
+@pytest.mark.parametrize(
+    ("start", "payloads"),
+    [(by_address, IN_HTML[::6]), (by_field, PAYLOADS), *left_to_the_sweep([(by_address, IN_HTML)])],
+)
 def test_a_sign_in_ends_on_this_site_whatever_next_says(app, omar, clock, start, payloads) -> None:
     for payload in payloads:
         browser = WatchfulBrowser(app)
@@ -101,15 +88,35 @@ def test_a_sign_in_ends_on_this_site_whatever_next_says(app, omar, clock, start,
         clock.pass_by(30)
 
 
-def test_an_enrollment_ends_on_this_site_whatever_next_says(app, make_person) -> None:
-    for number, payload in enumerate(PAYLOADS):
+def by_both(browser: Browser, person: Person, wanted: str) -> Page:
+    data = {**browser.get("/login").form_with("next").fields, "email": person.email, "password": person.password}
+    return browser.follow(browser.open(login(wanted), method="POST", data={**data, "next": wanted}))
+
+
+def end_of_enrollment(browser: Browser, person: Person, start: Callable[..., Page], wanted: str) -> Page:
+    page = start(browser, person, wanted)
+    page = browser.submit(page, code=scan(page, person).code())
+    return browser.send(page, {"saved": "yes"})
+
+
+@pytest.mark.parametrize("payloads", [PAYLOADS[::6], *left_to_the_sweep([PAYLOADS])])
+def test_an_enrollment_ends_on_this_site_whatever_next_says(app, make_person, payloads) -> None:
+    for number, payload in enumerate(payloads):
         person = make_person(f"maya{number}@example.com", enrolled=False)
         page = end_of_enrollment(WatchfulBrowser(app), person, by_both, payload)
         assert where(page) == opened(payload), payload
 
 
-def test_a_recovery_sign_in_ends_on_this_site_whatever_next_says(app, omar) -> None:
-    for payload in PAYLOADS:
+def end_of_recovery(browser: Browser, person: Person, start: Callable[..., Page], wanted: str) -> Page:
+    start(browser, person, wanted)
+    page = browser.submit("/login/recovery", recovery_code=person.recovery_code)
+    person.recovery_code = shown_code(page)
+    return browser.send(browser.submit(page, saved="yes"), {"still_have": "yes"})
+
+
+@pytest.mark.parametrize("payloads", [PAYLOADS[::6], *left_to_the_sweep([PAYLOADS])])
+def test_a_recovery_sign_in_ends_on_this_site_whatever_next_says(app, omar, payloads) -> None:
+    for payload in payloads:
         assert where(end_of_recovery(WatchfulBrowser(app), omar, by_both, payload)) == opened(payload), payload
 
 
@@ -222,3 +229,32 @@ def test_signing_out_leads_to_the_sign_in_page_whatever_next_says(browser, omar)
     fields = next(form for form in browser.get("/account").forms if form.action == "/logout").fields
     answer = browser.open(f"/logout?{urlencode({'next': '//evil.test'})}", method="POST", data=fields)
     assert answer.headers["Location"] == "/login?notice=signed-out"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "end"),
+    [
+        ("/verify?next=%2f%2fevil.test", "/account"),
+        ("/verify?next=/verify%3Fnext%3Dhttps:evil.test", "/verify?next=https:evil.test"),
+        ("/verify?next=/account/activity", "/account/activity"),
+    ],
+)
+def test_a_next_inside_a_next_ends_on_this_site(site: Site, clock: Clock, wanted: str, end: str) -> None:
+    """The first is a page of ours; what it carries is looked at when it is followed."""
+    browser = Browser(site.app)
+    page = browser.get(f"/login?{urlencode({'next': wanted})}")
+    page = browser.submit(page, email=site.omar.email, password=PASSWORD)
+    page = browser.submit(page, code=site.omar.code())
+    assert page.url == wanted
+    clock.pass_by(30)
+    assert browser.send(page, {"password": PASSWORD, "code": site.omar.code()}).headers["Location"] == end
+
+
+def test_a_next_slipped_in_at_a_later_step_is_not_followed(site: Site) -> None:
+    """It is fixed with the password; what is sent along with the code is not looked at."""
+    browser = Browser(site.app)
+    page = give_password(browser, site.omar, "/account/activity")
+    evil = {"next": "//evil.test", "next_path": "//evil.test", "notice": "//evil.test"}
+    data = {**page.form_with("code").fields, "code": site.omar.code(), **evil}
+    answer = browser.open(f"/login/code?{urlencode(evil)}", "POST", data=data)
+    assert answer.headers["Location"] == "/account/activity"

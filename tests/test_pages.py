@@ -10,11 +10,10 @@ import pytest
 from flask import Flask
 
 from blueprints.words import DONE, NOTICES, STATUS_PAGES
+from tests.support.apps import few_of
 from tests.support.pages import Browser, Page, read_page, words
 from tests.support.people import Clock, Person
 from tests.support.places import PLACES, World
-
-pytestmark = pytest.mark.pages
 
 STATIC = Path(__file__).parent.parent / "static"
 CSS = (STATIC / "app.css").read_text()
@@ -470,7 +469,7 @@ NAMES_A_HELPER = {
 }
 
 
-@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("name", few_of(PLACES, "account", *NAMES_A_HELPER))
 def test_every_page_says_the_sites_own_name_and_whom_to_ask(arrive: Arrive, name: str) -> None:
     page = arrive(name, SITE_NAME=SITE, SUPPORT_CONTACT=CONTACT)
     assert page.title.endswith(f" – {SITE}")

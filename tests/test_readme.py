@@ -31,7 +31,7 @@ def commands(group: click.Group, *path: str) -> list[str]:
     return found
 
 
-def test_the_readme_has_every_setting_with_its_default() -> None:  # AD-7
+def test_the_readme_has_every_setting_with_its_default() -> None:
     table = README[README.index("## Settings") : README.index("## Commands")]
     told = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", table, re.MULTILINE))
     assert told.keys() == SETTINGS.keys()
@@ -50,7 +50,7 @@ def test_the_readme_has_every_setting_with_its_default() -> None:  # AD-7
         assert told[key] == words.get(key, str(default)), key
 
 
-def test_the_readme_names_every_command(app: Flask) -> None:  # AD-7
+def test_the_readme_names_every_command(app: Flask) -> None:
     table = README[README.index("## Commands") : README.index("## For real")]
     said = set()
     for cell in re.findall(r"^\| `(.*?)` \|", table.replace("\\|", "/"), re.MULTILINE):

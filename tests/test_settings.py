@@ -141,37 +141,19 @@ def test_a_wrong_value_in_the_argument_refuses_to_start(load: Load, key: str, wr
     assert load(**{key: right})[key] != settings.SETTINGS[key].default
 
 
-@pytest.mark.parametrize("key", ["RECOVERY_CODE_ENABLED", "WTF_CSRF_ENABLED", "SESSION_COOKIE_SECURE", "DEBUG"])
-def test_a_key_that_is_no_setting_is_for_tests_only(load: Load, key: str) -> None:
-    assert key in refusal(lambda: load(**{key: False}))
-    assert key in refusal(lambda: load(**{key: False, "TESTING": False}))
-    assert key in refusal(lambda: load(**{key: False, "TESTING": "yes"}))
-    assert load(**{key: False, "TESTING": True})[key] is False
-
-
 @pytest.mark.parametrize("cost", [CHEAP, "m=19455,t=2,p=1", "m=19456,t=1,p=1", "m=38911,t=1,p=4", "m=8,t=999,p=1"])
-def test_a_cheap_hash_is_for_tests_only(load: Load, cost: str) -> None:  # PW-13
+def test_a_cheap_hash_is_for_tests_only(load: Load, cost: str) -> None:
     assert is_one_sentence_about("PASSWORD_HASH_COST", refusal(lambda: load(PASSWORD_HASH_COST=cost)))
     numbers = [int(part[2:]) for part in cost.split(",")]
     assert load(PASSWORD_HASH_COST=cost, TESTING=True)["PASSWORD_HASH_COST"] == Cost(*numbers)
 
 
 @pytest.mark.parametrize("cost", ["m=19456,t=2,p=1", "m=47104,t=1,p=1", "m=65536,t=3,p=4", "m=2097152,t=1,p=4"])
-def test_the_costs_that_owasp_and_rfc_9106_name_are_taken(load: Load, cost: str) -> None:  # PW-13
+def test_the_costs_that_owasp_and_rfc_9106_name_are_taken(load: Load, cost: str) -> None:
     assert load(PASSWORD_HASH_COST=cost)["PASSWORD_HASH_COST"] == Cost(*(int(part[2:]) for part in cost.split(",")))
 
 
-@pytest.mark.parametrize("name", ["TESTING", "WTF_CSRF_ENABLED"])
-def test_the_environment_switches_no_protection_off(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, load: Load, name: str
-) -> None:
-    monkeypatch.setenv(f"FLASK_{name}", "True" if name == "TESTING" else "False")
-    app = create_app({"SECRET_KEY": KEY, "DATABASE_URL": f"sqlite:///{tmp_path}/test.db"})
-    assert (app.testing, app.config.get("WTF_CSRF_ENABLED", True)) == (False, True)
-    assert refusal(lambda: load(PASSWORD_HASH_COST=CHEAP))
-
-
-def test_the_clock_does_not_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, load: Load) -> None:  # TO-8
+def test_the_clock_does_not_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, load: Load) -> None:
     monkeypatch.setenv("FLASK_CLOCK", "0")
     assert load()["CLOCK"] is time.time
     assert load(CLOCK=len)["CLOCK"] is len
@@ -303,7 +285,7 @@ def test_other_hosts_need_https_and_have_no_demo(load: Load, host: str) -> None:
     assert load(SITE_URL=f"https://{host}", DEMO=False)["SITE_URL"] == f"https://{host}"
 
 
-def test_a_shared_database_needs_a_key_that_is_given(tmp_path: Path) -> None:  # AD-6
+def test_a_shared_database_needs_a_key_that_is_given(tmp_path: Path) -> None:
     message = refusal(lambda: settings.load({"DATABASE_URL": "postgresql://db/test"}, tmp_path))
     assert is_one_sentence_about("SECRET_KEY", message)
     assert "python -c" in message
@@ -317,7 +299,7 @@ def test_nothing_is_written_where_key_and_database_are_given(load: Load, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:  # AD-6
+def test_the_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
     instance = tmp_path / "new" / "instance"
     before = os.umask(0)  # the most generous one: the file must not depend on it
     try:
@@ -334,7 +316,7 @@ def test_the_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> 
     assert settings.load({}, tmp_path / "other")["SECRET_KEY"] != key
 
 
-def test_processes_that_start_at_once_end_with_the_same_key(tmp_path: Path) -> None:  # AD-6
+def test_processes_that_start_at_once_end_with_the_same_key(tmp_path: Path) -> None:
     start = (
         "import settings, sys, pathlib; print('ready', flush=True); sys.stdin.read();"
         "print(settings.load({}, pathlib.Path(sys.argv[1]))['SECRET_KEY'])"

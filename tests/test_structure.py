@@ -2,7 +2,6 @@
 
 import ast
 import re
-from collections.abc import Callable
 
 import pytest
 from flask import Flask
@@ -11,13 +10,8 @@ from werkzeug.exceptions import MethodNotAllowed
 from blueprints import forms
 from models import TABLES
 from tests.support.apps import ROOT
-from tests.support.pages import Browser, Page
-from tests.support.people import Person, give_password, save_new_code, sign_in
-from tests.support.routes import PUBLIC, ask, requests_to
+from tests.support.tables import known_of
 
-pytestmark = pytest.mark.pages
-
-Make = Callable[..., Flask]
 OURS = {"app", "settings", "store", "models", "authn", "blueprints", "migrations", "tests", "benchmarks"}
 FLASK = {"flask", "flask_login", "flask_wtf", "wtforms", "werkzeug", "jinja2", "click"}
 PEEWEE = {"peewee", "playhouse", "sqlite3", "psycopg"}
@@ -100,8 +94,8 @@ def test_only_the_models_write() -> None:
     assert [module for module in MODULES if writes(module)] == ["models.py", "store.py"]  # store.py: for migrations
 
 
-def test_nobody_is_asked_for_hints_or_answers_to_questions() -> None:  # PW-10
-    columns = {column.name for table in TABLES for column in table._meta.sorted_fields}
+def test_nobody_is_asked_for_hints_or_answers_to_questions() -> None:
+    columns = {column.name for table in TABLES for column in known_of(table).sorted_fields}
     fields = {name for form in vars(forms).values() if isinstance(form, type) for name in vars(form)}
     assert {"password_hash"} <= columns
     assert {"password", "new_password"} <= fields
@@ -111,6 +105,16 @@ def test_nobody_is_asked_for_hints_or_answers_to_questions() -> None:  # PW-10
 @pytest.mark.parametrize("module", [*MODULES, *found("migrations/*.py")])
 def test_every_module_says_what_it_is_for(module: str) -> None:
     assert re.fullmatch(r"[A-Z].*[.)]", ast.get_docstring(tree_of(module)) or "", re.DOTALL)
+
+
+def test_tests_reach_into_nothing_private_but_in_one_place_each() -> None:
+    def private_names(module: str) -> set[str]:
+        attributes = [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.Attribute)]
+        theirs = [node for node in attributes if getattr(node.value, "id", "") not in ("self", "cls")]
+        return {node.attr for node in theirs if re.match("_[a-z]", node.attr)}
+
+    found_there = {module: names for module in found("tests/**/*.py") if (names := private_names(module))}
+    assert found_there == {"tests/support/acts.py": {"_alone_with"}, "tests/support/tables.py": {"_meta"}}
 
 
 def test_no_test_module_imports_another() -> None:
@@ -172,139 +176,3 @@ def test_every_page_has_its_address_and_its_name(app: Flask, path: str, methods:
         else:
             with pytest.raises(MethodNotAllowed):
                 urls.match(path, method)
-
-
-@pytest.mark.parametrize("demo", [False, True], ids=["not a demo", "demo"])
-def test_a_stranger_may_open_only_the_public_pages(make_app: Make, demo: bool) -> None:
-    app = make_app(DEMO=demo, RECOVERY_CODES_ENABLED=True)
-    open_to_all = {}
-    for endpoint, path, method in requests_to(app):
-        answer = ask(Browser(app), path, method)
-        assert answer.status in (200, 303, 404 if endpoint == "account.welcome" else 422), (endpoint, method)
-        if not answer.headers.get("Location", "").startswith("/login?notice=needed"):
-            open_to_all[endpoint] = path
-    assert open_to_all == PUBLIC | ({"demo.phone": "/demo/phone"} if demo else {})
-
-
-# Where an unfinished sign-in can be, and the page that is due there. "after no" is lost_device once the person has
-# answered that the old app is gone.
-DUE = {
-    "challenge": "/login/code",
-    "enroll": "/mfa/setup",
-    "save_code": "/mfa/recovery-code",
-    "lost_device": "/mfa/lost-device",
-    "after no": "/mfa/lost-device",
-}
-MAY_OPEN: dict[str, set[str]] = {
-    **{endpoint: set(DUE) for endpoint in (*PUBLIC, "demo.phone", "login.sign_out")},
-    "login.password": set(),
-    "login.code": {"challenge"},
-    "recovery.challenge": {"challenge"},
-    "enrollment.setup": {"enroll", "after no"},
-    "recovery.prompt": {"save_code"},
-    "recovery.download": {"save_code"},
-    "recovery.finish_without_code": set(),  # see FINISH
-    "recovery.lost_device": {"lost_device", "after no"},
-    "login.verify": set(),
-    "account.overview": set(),
-    "account.activity": set(),
-    "account.dismiss_recovery_notice": set(),
-    "account.password": set(),
-    "account.new_recovery_code": set(),
-    "account.revoke_session": set(),
-    "account.revoke_others": set(),
-    "admin.people": set(),
-    "admin.reset_mfa": set(),
-    "admin.invite": set(),
-    "admin.change": set(),
-    "admin.settings": set(),
-    "admin.switch_recovery_codes": set(),
-    "admin.audit": set(),
-}
-NEED_CODES = {"recovery.challenge", "recovery.prompt", "recovery.download", "account.new_recovery_code"}
-FINISH = ("recovery.finish_without_code", "save_code")  # opens when codes are turned off in the middle
-SAID_ELSEWHERE = {"login.start": "/account", "login.sign_out": "/login?notice=signed-out", FINISH[0]: "/account"}
-
-
-@pytest.fixture
-def walked(make_app: Make) -> Flask:
-    return make_app("walked", DEMO=True, RECOVERY_CODES_ENABLED=True)
-
-
-@pytest.fixture
-def arrive(walked: Flask, make_person: Callable[..., Person]) -> Callable[[str], Browser]:
-    """A browser of somebody new whose sign-in has come to this place."""
-    emails = (f"person{number}@example.com" for number in range(1000))
-
-    def arrive(place: str) -> Browser:
-        browser = Browser(walked)
-        has_code = place not in ("enroll", "save_code")
-        person = make_person(next(emails), enrolled=place != "enroll", code=has_code, on=walked)
-        page = give_password(browser, person)
-        if place == "save_code":
-            page = browser.submit(page, code=person.code())
-        elif place in ("lost_device", "after no"):
-            page = save_new_code(browser, browser.submit("/login/recovery", recovery_code=person.recovery_code), person)
-        assert page.path == DUE[place]
-        if place == "after no":
-            assert browser.submit(page, still_have="no").path == "/mfa/setup"
-        return browser
-
-    return arrive
-
-
-def outcome(answer: Page, endpoint: str, due: str) -> str:
-    if answer.status == 403:
-        return "off"
-    if answer.status != 303:
-        opened = answer.status in (200, 404 if endpoint == "account.welcome" else 422)
-        return "open" if opened else str(answer.status)
-    to = answer.headers["Location"]
-    return "due" if to == due else "open" if to == SAID_ELSEWHERE.get(endpoint) else to
-
-
-@pytest.mark.parametrize("codes_on", [True, False], ids=["codes on", "codes turned off"])
-@pytest.mark.parametrize("place", DUE)
-def test_an_unfinished_sign_in_may_open_only_what_its_step_needs(
-    walked: Flask, arrive: Callable[[str], Browser], place: str, codes_on: bool
-) -> None:
-    def there() -> Browser:
-        walked.config["RECOVERY_CODES_ENABLED"] = True
-        browser = arrive(place)
-        walked.config["RECOVERY_CODES_ENABLED"] = codes_on
-        return browser
-
-    def expected(endpoint: str) -> str:
-        if endpoint in NEED_CODES and not codes_on:
-            return "off"
-        may_open = place in MAY_OPEN[endpoint] or (not codes_on and (endpoint, place) == FINISH)
-        return "open" if may_open else "due"
-
-    visitor, wrong = there(), []
-    for endpoint, path, method in requests_to(walked):
-        goes_on = method == "POST" and expected(endpoint) == "open"  # all others leave the sign-in where it is
-        answer = ask(there() if goes_on else visitor, path, method)
-        if (seen := outcome(answer, endpoint, DUE[place])) != expected(endpoint):
-            wrong.append((method, path, seen))
-    assert wrong == []
-
-
-def test_every_page_is_in_the_table_of_what_a_step_may_open(walked: Flask) -> None:
-    assert {rule.endpoint for rule in walked.url_map.iter_rules()} == set(MAY_OPEN)
-
-
-@pytest.mark.parametrize("place", [*DUE, "signed in"])
-def test_no_page_that_is_served_styles_or_scripts_by_itself(
-    walked: Flask, arrive: Callable[[str], Browser], make_person: Callable[..., Person], place: str
-) -> None:
-    if place == "signed in":
-        browser = Browser(walked)
-        sign_in(browser, make_person("ines@example.com", admin=True, on=walked))
-    else:
-        browser = arrive(place)
-    pages = [browser.get(path, buffered=True) for _, path, method in requests_to(walked) if method == "GET"]
-    assert any(page.path == DUE.get(place, "/account") for page in pages)
-    for element in (element for page in pages for element in page.tree.iter()):
-        assert element.tag != "style"
-        assert element.tag != "script" or (element.get("src", "").startswith("/static/") and not element.text)
-        assert [name for name in element.attrib if name == "style" or name.startswith("on")] == []

@@ -29,7 +29,7 @@ from authn.email_addresses import fold
     ],
     ids=ascii,
 )
-def test_every_spelling_of_an_address_folds_to_one(typed: str, folded: str) -> None:  # WEB-24
+def test_every_spelling_of_an_address_folds_to_one(typed: str, folded: str) -> None:
     assert fold(typed) == folded
 
 
@@ -91,6 +91,6 @@ def test_folding_a_folded_address_changes_nothing(typed: str) -> None:
     ],
     ids=lambda text: ascii(text)[:40],
 )
-def test_what_is_no_address_is_refused(typed: str, mended: str) -> None:  # WEB-21
+def test_what_is_no_address_is_refused(typed: str, mended: str) -> None:
     assert fold(typed) is None
     assert fold(mended) is not None

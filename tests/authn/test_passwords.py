@@ -24,7 +24,7 @@ def verifies(typed: str, chosen: str) -> bool:
         ("\ud55c" * 8, "\u1112\u1161\u11ab" * 8),
     ],
 )
-def test_both_unicode_spellings_of_a_password_are_the_same(composed: str, decomposed: str) -> None:  # PW-6
+def test_both_unicode_spellings_of_a_password_are_the_same(composed: str, decomposed: str) -> None:
     assert verifies(composed, decomposed)
     assert verifies(decomposed, composed)
 
@@ -47,7 +47,7 @@ def test_both_unicode_spellings_of_a_password_are_the_same(composed: str, decomp
         (GOOD, ""),
     ],
 )
-def test_nothing_else_about_a_password_is_overlooked(chosen: str, typed: str) -> None:  # PW-4
+def test_nothing_else_about_a_password_is_overlooked(chosen: str, typed: str) -> None:
     assert not verifies(typed, chosen)
     assert verifies(chosen, chosen)
 
@@ -63,12 +63,12 @@ def test_nothing_else_about_a_password_is_overlooked(chosen: str, typed: str) ->
         ("a lamp and a boat " * 9)[:128],
     ],
 )
-def test_any_characters_make_a_password(password: str) -> None:  # PW-3, PW-5
+def test_any_characters_make_a_password(password: str) -> None:
     check_choice(password, 15, NAMES)
     assert verifies(password, password)
 
 
-def test_a_hash_is_argon2id_at_the_cost_given_with_a_salt_of_its_own() -> None:  # PW-12; PW-15 is an option not taken
+def test_a_hash_is_argon2id_at_the_cost_given_with_a_salt_of_its_own() -> None:
     hasher = Hasher(Cost(memory_kib=64, rounds=2, parallelism=3))
     hashes = {hasher.hash(GOOD) for _ in range(50)}
     assert len(hashes) == 50
@@ -76,7 +76,7 @@ def test_a_hash_is_argon2id_at_the_cost_given_with_a_salt_of_its_own() -> None: 
     assert all(re.fullmatch(r"\$argon2id\$v=19\$m=64,t=2,p=3\$[\w+/]{22}\$[\w+/]{43}", hash_) for hash_ in hashes)
 
 
-def test_the_default_cost_is_the_second_choice_of_rfc_9106() -> None:  # PW-13
+def test_the_default_cost_is_the_second_choice_of_rfc_9106() -> None:
     assert Cost() == Cost(memory_kib=65536, rounds=3, parallelism=4)
     assert Hasher(Cost()).hash(GOOD).startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
@@ -93,7 +93,7 @@ def test_nobodys_hash_can_always_be_compared() -> None:
     assert {Hasher(Cost(8, 1, 1)).verify(GOOD, None) for _ in range(100)} == {(False, None)}
 
 
-def test_a_password_that_is_too_long_is_wrong_and_no_error() -> None:  # PW-16
+def test_a_password_that_is_too_long_is_wrong_and_no_error() -> None:
     longest = ("a lamp and a boat " * 300)[:4096]
     assert CHEAP.verify(longest + "x", CHEAP.hash(longest)) == (False, None)
     assert CHEAP.verify(longest + "x", CHEAP.hash("")) == (False, None)
@@ -102,7 +102,7 @@ def test_a_password_that_is_too_long_is_wrong_and_no_error() -> None:  # PW-16
 
 
 @pytest.mark.parametrize("raised", [Cost(16, 1, 1), Cost(8, 2, 1), Cost(16, 2, 2)])
-def test_a_raised_cost_renews_the_hash_of_a_right_password_only(raised: Cost) -> None:  # PW-14
+def test_a_raised_cost_renews_the_hash_of_a_right_password_only(raised: Cost) -> None:
     stored, hasher = CHEAP.hash(GOOD), Hasher(raised)
     assert hasher.verify("wrong", stored) == (False, None)
     matches, renewed = hasher.verify(GOOD, stored)
@@ -111,7 +111,7 @@ def test_a_raised_cost_renews_the_hash_of_a_right_password_only(raised: Cost) ->
     assert hasher.verify(GOOD, renewed) == (True, None)
 
 
-def test_nobodys_password_costs_what_a_wrong_one_costs() -> None:  # TH-9
+def test_nobodys_password_costs_what_a_wrong_one_costs() -> None:
     hasher = Hasher(Cost(memory_kib=19456, rounds=2, parallelism=1))
     stored = hasher.hash(GOOD)
     tries = {"wrong": ("wrong", stored), "nobody": (GOOD, None), "too long": ("x" * 4097, stored)}
@@ -135,13 +135,13 @@ def test_nobodys_password_costs_what_a_wrong_one_costs() -> None:  # TH-9
         ("e\u0301\u00e8" * 7, "e\u0301\u00e8" * 7 + "x", 15),  # 21 code points, 14 in NFC
     ],
 )
-def test_length_counts_code_points_after_nfc(short: str, enough: str, least: int) -> None:  # PW-1, PW-2
+def test_length_counts_code_points_after_nfc(short: str, enough: str, least: int) -> None:
     with pytest.raises(Refused, match=f"at least {least} characters; that has {least - 1}"):
         check_choice(short, least, NAMES)
     check_choice(enough, least, NAMES)
 
 
-def test_the_longest_password_has_4096_characters() -> None:  # PW-3
+def test_the_longest_password_has_4096_characters() -> None:
     longest = ("a lamp and a boat " * 300)[:4096]
     with pytest.raises(Refused, match="at most 4,096"):
         check_choice(longest + "x", 15, NAMES)
@@ -162,7 +162,7 @@ def test_the_longest_password_has_4096_characters() -> None:  # PW-3
         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     ],
 )
-def test_what_too_many_people_use_is_refused_but_not_a_longer_text_with_it(common: str) -> None:  # PW-7
+def test_what_too_many_people_use_is_refused_but_not_a_longer_text_with_it(common: str) -> None:
     with pytest.raises(Refused, match="too easy to guess"):
         check_choice(common, 15, NAMES)
     check_choice(f"{common} and a heron", 15, NAMES)
@@ -180,7 +180,7 @@ def test_what_too_many_people_use_is_refused_but_not_a_longer_text_with_it(commo
         "example.commaya2024",
     ],
 )
-def test_the_persons_and_the_sites_names_are_refused_but_not_a_longer_text_with_them(name: str) -> None:  # PW-8
+def test_the_persons_and_the_sites_names_are_refused_but_not_a_longer_text_with_them(name: str) -> None:
     with pytest.raises(Refused, match="name"):
         check_choice(name, 15, NAMES)
     check_choice(f"{name} and a heron", 15, NAMES)
@@ -204,7 +204,7 @@ def test_names_are_recognised_in_either_normal_form(spelling: str) -> None:
 
 
 @pytest.mark.parametrize("choice", ["sparekey12345678", "maya123456789012"])
-def test_a_name_padded_with_a_common_password_is_refused(choice: str) -> None:  # PW-8
+def test_a_name_padded_with_a_common_password_is_refused(choice: str) -> None:
     with pytest.raises(Refused, match="too easy to guess"):
         check_choice(choice, 15, ("Sparekey", "maya"))
     check_choice(choice, 15, ("Harbor", "noor"))

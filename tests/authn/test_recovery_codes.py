@@ -50,7 +50,7 @@ WAYS_TO_TYPE = {
 
 
 @pytest.mark.parametrize("way", WAYS_TO_TYPE.values(), ids=WAYS_TO_TYPE)
-def test_every_code_is_read_back_however_it_is_typed(way: Callable[[str], str]) -> None:  # RC-16
+def test_every_code_is_read_back_however_it_is_typed(way: Callable[[str], str]) -> None:
     assert [recovery_codes.read(way(code)) for code in CODES] == CODES
 
 
@@ -129,21 +129,21 @@ def test_six_digits_are_taken_for_a_code_from_the_app(typed: str) -> None:
     assert recovery_codes.read(typed + rest) == "123456" + rest
 
 
-def test_codes_are_distinct_and_hold_115_random_bits() -> None:  # RC-1
+def test_codes_are_distinct_and_hold_115_random_bits() -> None:
     assert len(set(CODES)) == len(CODES)
     assert {(len(code), *(set(code) - set(CROCKFORD))) for code in CODES} == {(24,)}
     seen_at_each_place = [set(column) for column in zip(*(code[:-1] for code in CODES), strict=True)]
     assert sum(math.log2(len(symbols)) for symbols in seen_at_each_place) == 115
 
 
-def test_a_digest_belongs_to_one_person_and_one_code() -> None:  # RC-9
+def test_a_digest_belongs_to_one_person_and_one_code() -> None:
     people = [recovery_codes.digest(EXAMPLE, person_id) for person_id in range(1, 1_000)]
     codes = [recovery_codes.digest(code, 1) for code in CODES]
     assert len({*people, *codes}) == len(people) + len(codes)
     assert recovery_codes.digest(EXAMPLE, 7) == recovery_codes.digest(EXAMPLE, 7)
 
 
-def test_a_digest_holds_no_code_and_is_no_bare_hash_of_it() -> None:  # RC-2
+def test_a_digest_holds_no_code_and_is_no_bare_hash_of_it() -> None:
     digest = recovery_codes.digest(EXAMPLE, 7)
     assert EXAMPLE not in digest.upper()
     assert digest not in (hashlib.sha256(text.encode()).hexdigest() for text in (EXAMPLE, SHOWN, f"7{EXAMPLE}"))

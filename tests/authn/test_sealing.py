@@ -27,7 +27,7 @@ def test_what_is_sealed_comes_back(plain: bytes) -> None:
     assert len(sealed) == 12 + len(plain) + 16
 
 
-def test_a_sealed_secret_is_not_to_be_seen_and_never_sealed_alike() -> None:  # TO-2
+def test_a_sealed_secret_is_not_to_be_seen_and_never_sealed_alike() -> None:
     sealed = {KEYRING.seal(SECRET, "authenticator", 7) for _ in range(1_000)}
     assert len(sealed) == len({value[:12] for value in sealed}) == 1_000
     assert not any(SECRET in value for value in sealed)
@@ -44,14 +44,14 @@ def test_a_sealed_secret_is_not_to_be_seen_and_never_sealed_alike() -> None:  # 
         ([NEW + "x"], "authenticator", 7),
     ],
 )
-def test_another_owner_purpose_or_key_does_not_open_it(keys: list[str], purpose: str, owner: int) -> None:  # TO-2
+def test_another_owner_purpose_or_key_does_not_open_it(keys: list[str], purpose: str, owner: int) -> None:
     sealed = KEYRING.seal(SECRET, "authenticator", 7)
     with pytest.raises(Unreadable):
         Keyring(keys).unseal(sealed, purpose, owner)
     assert Keyring([NEW]).unseal(sealed, "authenticator", 7) == SECRET
 
 
-def test_no_single_bit_may_be_another() -> None:  # TO-2
+def test_no_single_bit_may_be_another() -> None:
     sealed = KEYRING.seal(SECRET, "authenticator", 7)
     for bit in range(len(sealed) * 8):
         changed = bytearray(sealed)

@@ -15,12 +15,12 @@ DOUBLING = [30, 60, 120, 240, 480, 960, 1920]
         (RECOVERY_CODE, [0] * 10 + DOUBLING + [3600] * 4),
     ],
 )
-def test_pauses_double_from_half_a_minute_to_an_hour(limit: Limit, pauses: list[int]) -> None:  # TH-3
+def test_pauses_double_from_half_a_minute_to_an_hour(limit: Limit, pauses: list[int]) -> None:
     assert [limit.pause_seconds(failures) for failures in range(21)] == pauses
 
 
 @pytest.mark.parametrize("limit", [PASSWORD, ONE_TIME_CODE])
-def test_passwords_and_one_time_codes_stop_at_a_hundred_failures(limit: Limit) -> None:  # TH-1
+def test_passwords_and_one_time_codes_stop_at_a_hundred_failures(limit: Limit) -> None:
     assert [failures for failures in range(102) if limit.is_stopped(failures)] == [100, 101]
 
 
@@ -57,5 +57,5 @@ def test_each_kind_has_a_name_of_its_own() -> None:
         ("", "0.0.0.0", False),  # noqa: S104 - compared, not bound
     ],
 )
-def test_one_address_is_all_of_ipv4_and_half_of_ipv6(one: str, other: str, same: bool) -> None:  # TH-11
+def test_one_address_is_all_of_ipv4_and_half_of_ipv6(one: str, other: str, same: bool) -> None:
     assert (network(one) == network(other)) is same

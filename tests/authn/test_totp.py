@@ -12,7 +12,7 @@ KEY = "GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ"
 STEP = 37_037_036  # its first second is 1,111,111,080
 
 
-def test_secrets_have_160_bits_and_differ() -> None:  # TO-1
+def test_secrets_have_160_bits_and_differ() -> None:
     secrets = {totp.new_secret() for _ in range(1_000)}
     assert len(secrets) == 1_000
     assert {len(secret) for secret in secrets} == {20}
@@ -37,7 +37,7 @@ def test_codes_are_those_of_rfc_6238(now: int, code: str) -> None:
 @pytest.mark.parametrize("second", [0, 1, 15, 28, 29])
 def test_a_code_fits_from_one_step_back_to_one_ahead_and_tells_its_step(
     second: int,
-) -> None:  # TO-7; TO-10 is an option not taken
+) -> None:
     now = STEP * 30 + second
     steps = {
         offset: totp.matching_step(SECRET, totp.code_at(SECRET, now + 30 * offset), now) for offset in range(-4, 5)
@@ -45,14 +45,14 @@ def test_a_code_fits_from_one_step_back_to_one_ahead_and_tells_its_step(
     assert {offset: step for offset, step in steps.items() if step is not None} == {-1: STEP - 1, 0: STEP, 1: STEP + 1}
 
 
-def test_a_code_fits_nobody_elses_secret() -> None:  # TO-17: passlib compares
+def test_a_code_fits_nobody_elses_secret() -> None:  # passlib compares
     code = totp.code_at(SECRET, STEP * 30)
     assert totp.matching_step(SECRET[::-1], code, STEP * 30) is None
     assert totp.matching_step(SECRET, code, STEP * 30) == STEP
 
 
 @pytest.mark.parametrize("typed", ["123456", "123 456", "123-456", " 1 2 3 4 5 6 ", "123456\r\n", "123\u00a0456"])
-def test_spaces_dashes_and_newlines_in_six_digits_do_not_matter(typed: str) -> None:  # TO-11
+def test_spaces_dashes_and_newlines_in_six_digits_do_not_matter(typed: str) -> None:
     assert totp.read(typed) == "123456"
 
 
@@ -77,7 +77,7 @@ def test_spaces_dashes_and_newlines_in_six_digits_do_not_matter(typed: str) -> N
     ],
     ids=lambda text: ascii(text)[:40],
 )
-def test_anything_but_six_digits_is_no_code(typed: str) -> None:  # TO-11
+def test_anything_but_six_digits_is_no_code(typed: str) -> None:
     assert totp.read(typed) is None
     digits = "".join(character for character in typed if character in "0123456789")
     assert totp.read(f"{digits}123456"[:6]) is not None
@@ -129,7 +129,7 @@ def test_nonsense_is_no_setup_key(nonsense: str) -> None:
 
 @pytest.mark.parametrize("issuer", ["Sparekey", "Caf\u00e9 & S\u00f8ns / 100%?", "123"])
 @pytest.mark.parametrize("account", ["maya@example.com", "maya+a&b=c?#%@example.com", "ma\u00ffa@example.com"])
-def test_the_uri_of_the_qr_code_says_issuer_account_and_secret(issuer: str, account: str) -> None:  # TO-1
+def test_the_uri_of_the_qr_code_says_issuer_account_and_secret(issuer: str, account: str) -> None:
     uri = totp.uri(SECRET, issuer, account)
     assert uri.isascii() and " " not in uri
     parts = urlsplit(uri)

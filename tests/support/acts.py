@@ -1,10 +1,12 @@
 """What happens behind the pages: all calls of what changes the database, save where a test is about its steps."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from flask import Flask
 
+import models
 from authn.throttle import PASSWORD as PASSWORDS
 from models import Act, Event, Invitation, Kind, Setting, Throttle, TotpAuthenticator, User
 from tests.support.people import PASSWORD, Clock
@@ -18,6 +20,11 @@ def at(clock: Clock) -> Act:
 def user_of(email: str) -> User:
     """In the app whose context is open."""
     return User.get(User.email == email)
+
+
+def alone_with(user: User) -> AbstractContextManager[None]:
+    """As long as this lasts nothing else about the person is decided. In the app whose context is open."""
+    return models._alone_with(user)
 
 
 def add(email: str, password: str | None = PASSWORD, *, now: int = 1_796_000_000, admin: bool = False) -> User | None:

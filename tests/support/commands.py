@@ -25,3 +25,17 @@ def refusal(result: Result) -> str:
 def one_line(text: str) -> str:
     assert re.fullmatch(r".+\.\n", text), text
     return text.rstrip("\n")
+
+
+def command(app: Flask, *args: str) -> str:
+    result = app.test_cli_runner().invoke(args=list(args))
+    assert result.exit_code == 0, result.output
+    return str(result.stdout).strip()
+
+
+def link(app: Flask, *command: str) -> str:
+    result = app.test_cli_runner().invoke(args=["users", *command])
+    assert result.exit_code == 0, result.output
+    url = result.stdout.split()[-1]
+    assert url.startswith("http://localhost:5000/welcome/")
+    return url.removeprefix("http://localhost:5000")

@@ -72,17 +72,17 @@ class Page:
 
     @property
     def forms(self) -> list[Form]:
-        return [self._form(form) for form in self.all("form")]
+        return [self.form_of(form) for form in self.all("form")]
 
     def form_with(self, *names: str) -> Form:
         """The form of the main part that has these fields, or, without names, the only one."""
         main = next(element for element in self.tree.iter("main"))
-        forms = [self._form(form) for form in main.iter("form")]
+        forms = [self.form_of(form) for form in main.iter("form")]
         fitting = [form for form in forms if set(names) <= {*form.fields, *form.buttons}]
         assert fitting, f"no form with {names} on {self.path} ({self.status}): {[f.fields for f in forms]}"
         return fitting[0]
 
-    def _form(self, form: Element) -> Form:
+    def form_of(self, form: Element) -> Form:
         inputs = list(form.iter("input"))
         fields = {i.get("name"): i.get("value") or "" for i in inputs if i.get("name") and i.get("type") != "checkbox"}
         fields |= {i.get("name"): "" for i in inputs if i.get("type") == "checkbox"}
@@ -158,3 +158,11 @@ class Browser:
             if value := self.cookie(name):
                 other.client.set_cookie(name, value, domain="localhost")
         return other
+
+
+def csrf(page: Page) -> dict[str, str]:
+    return {"csrf_token": page.forms[0].fields["csrf_token"]}
+
+
+def post(browser: Browser, path: str, token: dict[str, str], **values: Any) -> Page:
+    return browser.open(path, method="POST", data={**token, **values})

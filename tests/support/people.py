@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from flask import Flask
+
 from authn import totp
 from tests.support.pages import Browser, Page
 
@@ -86,3 +88,24 @@ def save_new_code(browser: Browser, page: Page, person: Person) -> Page:
 
 def is_signed_in(browser: Browser) -> bool:
     return browser.open("/account").status == 200
+
+
+WELL_FORMED = "7F3K-9QXM-2D8R-HJ5T-V0WB-4NZ3"
+
+
+def half(app: Flask, person: Person, address: str = "203.0.113.7") -> Browser:
+    browser = Browser(app, address)
+    assert give_password(browser, person).h1 == "Enter your code"
+    return browser
+
+
+def full(app: Flask, person: Person, clock: Clock) -> Browser:
+    """Somebody's own browser, known to their account; its code is used up and the next one shown."""
+    browser = Browser(app)
+    assert sign_in(browser, person).h1 == "Security"
+    clock.pass_by(30)
+    return browser
+
+
+def step_up(browser: Browser, code: str) -> Page:
+    return browser.submit("/verify", password=PASSWORD, code=code)

@@ -14,13 +14,14 @@ from typing import Any
 import psycopg
 
 from models import TABLES
+from tests.support.tables import known_of
 
-ALL_TABLES = ", ".join(f'"{table._meta.table_name}"' for table in TABLES)
+ALL_TABLES = ", ".join(f'"{known_of(table).table_name}"' for table in TABLES)
 END_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 # Quicker than TRUNCATE, which makes every table and index a new file.
-EMPTY = "; ".join([f'DELETE FROM "{table._meta.table_name}"' for table in reversed(TABLES)])  # noqa: S608
+EMPTY = "; ".join([f'DELETE FROM "{known_of(table).table_name}"' for table in reversed(TABLES)])  # noqa: S608
 BEGIN_IDS_ANEW = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"
 MISSING = "PostgreSQL is not installed: Debian's package postgresql has it"
 SETTINGS = {

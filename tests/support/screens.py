@@ -129,11 +129,7 @@ def fill_in(page: Page, typed: dict[str, str]) -> None:
 
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-
-
 WIDTHS = (320, 768, 1280)
-
-
 SPACED_OUT = """() => {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync("* { line-height: 1.5 !important; letter-spacing: .12em !important }"

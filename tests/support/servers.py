@@ -19,7 +19,6 @@ from threading import local
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
 from flask import Flask
 
 from app import create_app
@@ -515,29 +514,3 @@ def end_of_other_sessions(world: World) -> Scene:
 @moment("/login", button="Sign out")
 def sign_out(world: World) -> Scene:
     return world.signed_in("/account")
-
-
-# What a test is given -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def clock(tmp_path: Path) -> Iterator[SharedClock]:
-    clock = SharedClock(tmp_path / "clock")
-    yield clock
-    clock.close()
-
-
-@pytest.fixture
-def app(make_app: Callable[..., Flask]) -> Flask:
-    """The switch for recovery codes is on."""
-    app = make_app(RECOVERY_CODES_ENABLED=None)
-    acts.switch_codes(app, True)
-    return app
-
-
-@pytest.fixture
-def world(app: Flask, make_person: Callable[..., Any], tmp_path: Path) -> Iterator[World]:
-    """Served by four processes of four threads."""
-    with served(app, tmp_path) as site:
-        yield World(site, make_person)
-    assert "Traceback" not in site.said()

@@ -1,10 +1,18 @@
 """What the database holds."""
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from flask import Flask
 
-from models import Event, RecoveryCode, Throttle
+from models import TABLES, Event, RecoveryCode, Throttle
+
+
+def known_of(table: Any) -> Any:
+    """What Peewee knows of a table: its name, its columns."""
+    return table._meta
 
 
 def count(app: Flask, table: Any, *where: Any) -> int:
@@ -31,3 +39,15 @@ def forget_failures(app: Flask) -> None:
     """The losers of a round have made tries; the next round begins without them."""
     with app.app_context():
         Throttle.delete().execute()
+
+
+def everything(app: Flask) -> dict[str, list[dict[str, Any]]]:
+    return {table.__name__: rows(app, table) for table in TABLES}
+
+
+def statements(caplog: pytest.LogCaptureFixture, act: Callable[[], Any]) -> list[str]:
+    """What the database was asked meanwhile, without the values."""
+    with caplog.at_level(logging.DEBUG, "peewee"):
+        caplog.clear()
+        act()
+        return [str(record.msg[0]) for record in caplog.records if record.name == "peewee"]  # type: ignore[index]

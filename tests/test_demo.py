@@ -1,0 +1,161 @@
+"""The demo: three people, and a phone that shows their codes."""
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+
+from models import Event, RecoveryCode, Session, TotpAuthenticator, User
+from tests.support.commands import refusal, run
+from tests.support.pages import Browser
+from tests.support.people import (
+    Clock,
+    Person,
+    enroll,
+    give_password,
+    is_signed_in,
+    save_new_code,
+    sign_in,
+    use_recovery_code,
+)
+from tests.support.tables import count, kinds, rows
+
+Make = Callable[..., Flask]
+
+
+def people(app: Flask) -> list[dict[str, object]]:
+    result = run(app, "users", "list", "--json")
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def actors(app: Flask) -> set[str]:
+    with app.app_context():
+        return {event.actor for event in Event.select()}
+
+
+@pytest.fixture
+def demo(make_app: Make) -> Flask:
+    return make_app("demo", DEMO=True, RECOVERY_CODES_ENABLED=True)
+
+
+def seed(app: Flask, clock: Clock) -> dict[str, Person]:
+    """The demo's people, with what the command says of them."""
+    result = run(app, "demo", "seed")
+    assert result.exit_code == 0, result.output
+    (password,) = re.findall(r"with the password: +(.+)", result.stdout)
+    (code,) = re.findall(r"(?:[0-9A-Z]{4}-){5}[0-9A-Z]{4}", result.stdout)
+    emails = re.findall(r"\w+@example\.com", result.stdout)
+    made = {email.partition("@")[0]: Person(email, clock, password=password) for email in emails}
+    made["omar"].recovery_code = code
+    return made
+
+
+def test_the_demo_has_three_people_made_by_the_command_line(demo: Flask, clock: Clock) -> None:
+    assert set(seed(demo, clock)) == {"maya", "omar", "ines"}
+    assert [(p["email"], p["admin"], p["enrolled"], p["recovery_code_saved"]) for p in people(demo)] == [
+        ("ines@example.com", True, True, False),
+        ("maya@example.com", False, False, False),
+        ("omar@example.com", False, True, True),
+    ]
+    assert (kinds(demo), actors(demo)) == (["user_created"] * 3, {"the command line"})
+
+
+NORA = "nora@example.com"
+
+
+def test_seeding_again_makes_the_three_anew_and_leaves_others_alone(
+    demo: Flask, clock: Clock, make_person: Callable[..., Person]
+) -> None:
+    nora = make_person(NORA, on=demo)
+    hers = Browser(demo)
+    sign_in(hers, nora)
+
+    omar = seed(demo, clock)["omar"]
+    first_code, browser = omar.recovery_code, Browser(demo)
+    save_new_code(browser, use_recovery_code(browser, omar), omar)
+    assert "was used on" in use_recovery_code(Browser(demo), omar, first_code).errors[0]
+
+    again = seed(demo, clock)["omar"]
+    assert again.recovery_code == first_code
+    assert not is_signed_in(browser)
+    fresh = Browser(demo)
+    page = save_new_code(fresh, use_recovery_code(fresh, again), again)
+    assert fresh.submit(page, still_have="yes").h1 == "Security"
+    assert count(demo, User) == 4
+    assert is_signed_in(hers)
+
+
+def test_seeding_again_forgets_what_was_left_of_the_three(demo: Flask, clock: Clock) -> None:
+    browser, maya = Browser(demo), seed(demo, clock)["maya"]
+    enroll(browser, maya)
+    for _ in range(5):
+        give_password(Browser(demo), Person(maya.email, clock, password="wrong"))
+    assert give_password(Browser(demo), maya).status == 429
+
+    maya = seed(demo, clock)["maya"]
+    assert give_password(Browser(demo), maya).h1 == "Set up your authenticator app"
+    assert count(demo, TotpAuthenticator, TotpAuthenticator.user << User.select().where(User.email == maya.email)) == 0
+    assert [row["saved_at"] is not None for row in rows(demo, RecoveryCode)] == [True]  # Omar's
+    assert count(demo, Session) == 1
+
+
+@pytest.mark.parametrize("args", [["seed"], ["code", "omar@example.com"]], ids=["seed", "code"])
+def test_the_commands_of_the_demo_work_only_in_a_demo(app: Flask, omar: Person, args: list[str]) -> None:
+    before = rows(app, User), rows(app, Event)
+    assert "This is not a demo" in refusal(run(app, "demo", *args))
+    assert (rows(app, User), rows(app, Event)) == before
+
+    app.config["DEMO"] = True
+    assert run(app, "demo", *args).exit_code == 0
+
+
+def code_shown(app: Flask, *args: str) -> str:
+    result = run(app, "demo", "code", *args)
+    assert result.exit_code == 0, result.output
+    shown = re.fullmatch(r"(\d{3} \d{3})  \(20 s left\)\n", result.stdout)
+    assert shown, result.stdout
+    return shown[1]
+
+
+def test_the_demo_shows_the_code_that_lets_a_person_in(demo: Flask, clock: Clock) -> None:
+    omar, browser = seed(demo, clock)["omar"], Browser(demo)
+    give_password(browser, omar)
+    assert browser.submit("/login/code", code=code_shown(demo, omar.email)).h1 == "Security"
+
+
+@pytest.mark.parametrize("by", ["person", "setup key"])
+def test_the_demo_shows_the_code_of_an_app_that_is_being_set_up(demo: Flask, clock: Clock, by: str) -> None:
+    maya, browser = seed(demo, clock)["maya"], Browser(demo)
+    page = give_password(browser, maya)
+    args = [maya.email] if by == "person" else ["--key", page.text_of("setup-key")]
+    page = browser.submit(page, code=code_shown(demo, *args))
+    assert page.h1 == "Save your recovery code"
+    assert save_new_code(browser, page, maya).h1 == "Security"
+
+
+@pytest.mark.parametrize("email", ["maya@example.com", "nobody@example.com"])
+def test_the_demo_has_no_code_for_somebody_without_an_app(demo: Flask, clock: Clock, email: str) -> None:
+    maya = seed(demo, clock)["maya"]
+    assert refusal(run(demo, "demo", "code", email)) == f"{email} has no authenticator app here."
+    give_password(Browser(demo), maya)
+    assert code_shown(demo, maya.email)
+
+
+@pytest.mark.parametrize("key", ["no key!", "7ZZZ1888"])
+def test_the_demo_has_no_code_for_what_is_not_a_setup_key(demo: Flask, clock: Clock, key: str) -> None:
+    assert refusal(run(demo, "demo", "code", "--key", key)) == "That isn't a setup key."
+    page = give_password(Browser(demo), seed(demo, clock)["maya"])
+    assert code_shown(demo, "--key", page.text_of("setup-key").lower())
+
+
+def test_an_unreadable_secret_shows_no_app_on_the_demos_phone(make_app, make_person) -> None:
+    app = make_app(DEMO=True)
+    omar = make_person("omar@example.com", on=app)
+    phone = Browser(app).get("/demo/phone")
+    assert omar.code()[:3] in phone.text
+    with app.app_context():
+        TotpAuthenticator.update(sealed_secret=b"x" * 48).execute()
+    assert "No app yet" in Browser(app).get("/demo/phone").text

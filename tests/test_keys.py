@@ -1,0 +1,163 @@
+"""Keys: none that can be guessed, a new one that signs nobody out, and what happens without the right one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+import settings
+from models import Enrollment, Kind, RecoveryCode, TotpAuthenticator
+from tests.support.apps import KEY, ROOT
+from tests.support.commands import run, said
+from tests.support.cookies import moved, opened
+from tests.support.forms import Site, arrive
+from tests.support.pages import Browser
+from tests.support.people import (
+    Clock,
+    enroll,
+    give_password,
+    is_signed_in,
+    save_new_code,
+    scan,
+    shown_code,
+    sign_in,
+    use_recovery_code,
+)
+from tests.support.tables import kinds
+
+
+@pytest.mark.parametrize("key", ["", "dev", "secret", "changeme", "x" * 31, "SECRET_KEY"])
+def test_a_guessable_key_does_not_start_and_none_is_shared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str
+) -> None:
+    """Too short is refused; none at all makes each instance its own, and no file here holds one."""
+    monkeypatch.setenv("FLASK_SECRET_KEY", key)
+    if key:
+        with pytest.raises(settings.ConfigurationError, match="SECRET_KEY must be at least 32"):
+            settings.load({}, tmp_path)
+        monkeypatch.setenv("FLASK_SECRET_KEY", "")
+    keys = [settings.load({}, tmp_path / name)["SECRET_KEY"] for name in ("one", "two")]
+    assert keys[0] != keys[1]
+    assert min(map(len, keys)) >= 64
+    assert "instance" in (ROOT / ".gitignore").read_text()
+
+
+Make = Callable[..., Flask]
+NEW_KEY = "the-next-key-0123456789-abcdefghijk"
+
+
+def sealed_everywhere(site: Site) -> dict[str, Any]:
+    """Omar has an app and a code not saved yet, Maya is at the prompt, Rosa at setup: all that is ever sealed."""
+    arrive(site, "account.new_recovery_code").send()
+    arrive(site, "recovery.prompt")
+    give_password(Browser(site.app), site.person("rosa@example.com", enrolled=False))
+    return sealed_values(site.app)
+
+
+def sealed_values(app: Flask) -> dict[str, Any]:
+    with app.app_context():
+        return {
+            "apps": {row.id: bytes(row.sealed_secret) for row in TotpAuthenticator.select()},
+            "setups": {row.id: (bytes(row.sealed_secret), row.sealed_code) for row in Enrollment.select()},
+            "codes": {row.id: bytes(row.sealed_code) for row in RecoveryCode.select() if row.sealed_code},
+        }
+
+
+def test_after_resealing_the_new_key_alone_opens_everything(site: Site, make_app: Make, clock: Clock) -> None:
+    """Until then the old one is needed beside it; the command says when that one may go."""
+    before = sealed_everywhere(site)
+    both = make_app("site", SECRET_KEY=NEW_KEY, SECRET_KEY_FALLBACKS=[KEY], RECOVERY_CODES_ENABLED=True)
+    alone = make_app("site", SECRET_KEY=NEW_KEY, RECOVERY_CODES_ENABLED=True)
+
+    early = Browser(alone)
+    give_password(early, site.omar)
+    clock.pass_by(30)
+    assert early.submit("/login/code", code=site.omar.code()).status == 422, "not yet"
+    result = run(both, "keys", "reseal")
+    assert said(result) == (
+        "Resealed 6 values; the earlier keys may go on 1 December 2026, 01:00 UTC, with the last session."
+    )
+    after = sealed_values(both)
+    assert [len(part) for part in after.values()] == [2, 2, 1]
+    assert all(after[part][ident] != before[part][ident] for part in after for ident in after[part])
+    assert kinds(both)[-1] == Kind.KEYS_RESEALED
+    assert said(run(both, "keys", "reseal")).startswith("Resealed 0 values;")
+    assert sealed_values(both) == after
+
+    clock.pass_by(30)
+    late = Browser(alone)
+    assert sign_in(late, site.omar).h1 == "Security"
+    assert shown_code(late.get("/mfa/recovery-code")) != site.omar.recovery_code
+    assert said(run(alone, "keys", "reseal")).startswith("Resealed 0 values;")
+
+
+def test_a_session_lives_on_its_old_key_until_the_day_the_command_names(
+    site: Site, make_app: Make, clock: Clock
+) -> None:
+    """Rotation signs nobody out, and the old key is of no use to a session that is older than a day."""
+    browser = Browser(site.app)
+    sign_in(browser, site.omar)
+    both = make_app("site", SECRET_KEY=NEW_KEY, SECRET_KEY_FALLBACKS=[KEY], RECOVERY_CODES_ENABLED=True)
+    alone = make_app("site", SECRET_KEY=NEW_KEY, RECOVERY_CODES_ENABLED=True)
+    said(run(both, "keys", "reseal"))
+    on_both = moved(browser, both)
+    for _ in range(47):
+        clock.pass_by(1800)
+        assert is_signed_in(on_both)
+    assert not is_signed_in(moved(on_both, alone))
+    clock.pass_by(1800)
+    assert not is_signed_in(on_both)
+
+
+@pytest.mark.parametrize("fallbacks", [[], [NEW_KEY], [KEY]], ids=["none", "another wrong one", "the old one"])
+def test_a_recovery_code_survives_any_change_of_key(site: Site, make_app: Make, fallbacks: list[str]) -> None:
+    """It is no key's affair, so a lost key locks out nobody who saved a code."""
+    changed = make_app("site", SECRET_KEY="another-key-altogether-0123456789", SECRET_KEY_FALLBACKS=fallbacks)
+    browser = Browser(changed)
+    page = use_recovery_code(browser, site.omar)
+    assert page.h1.startswith("You're in")
+    page = browser.submit(save_new_code(browser, page, site.omar), still_have="no")
+    page = browser.submit("/mfa/setup", code=scan(page, site.omar).code())
+    assert page.h1 == "Security"
+
+
+def test_a_wrong_key_fails_closed_is_recorded_and_is_told_by_the_command(site: Site, make_app: Make, clock) -> None:
+    """What no key opens lets nobody in and is not thrown away; the right key mends it."""
+    before = sealed_everywhere(site)
+    wrong = make_app("site", SECRET_KEY=NEW_KEY)
+    clock.pass_by(30)
+    browser = Browser(wrong)
+    give_password(browser, site.omar)
+    assert browser.submit("/login/code", code=site.omar.code()).errors[0].startswith("That code didn't match.")
+    assert not is_signed_in(browser)
+    assert Kind.UNREADABLE in kinds(wrong)
+    result = run(wrong, "keys", "reseal")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: 6 values can't be opened with any key; put the key back they need.\n"
+    assert sealed_values(wrong) == before
+    assert sign_in(Browser(site.app), site.omar).h1 == "Security"
+
+
+def test_a_new_key_starts_the_counts_of_failures_anew(site: Site, make_app: Make) -> None:
+    """The documented limit: counts lie under keyed hashes; only the operator changes the key."""
+    for _ in range(5):
+        Browser(site.app).submit("/login", email=site.omar.email, password="a guess")
+    assert give_password(Browser(site.app), site.omar).status == 429
+    rotated = make_app("site", SECRET_KEY=NEW_KEY, SECRET_KEY_FALLBACKS=[KEY])
+    assert give_password(Browser(rotated), site.omar).h1 == "Enter your code"
+    assert "counts of failures start anew" in " ".join((ROOT / "README.md").read_text().split())
+
+
+def test_a_session_outlives_the_rotation_of_the_key(make_app, app, browser, maya, clock) -> None:
+    old, new = app.config["SECRET_KEY"], "the-next-key-0123456789-abcdefghijk"
+    enroll(browser, maya)
+    rotated = make_app(SECRET_KEY=new, SECRET_KEY_FALLBACKS=[old], RECOVERY_CODES_ENABLED=True)
+    switched = make_app(SECRET_KEY=new, RECOVERY_CODES_ENABLED=True)
+    assert opened(moved(browser, switched)) == []
+    browser = moved(browser, rotated)
+    assert is_signed_in(browser)
+    clock.pass_by(30)
+    assert browser.submit("/verify", password=maya.password, code=maya.code()).h1 == "Security"
+    assert is_signed_in(moved(browser, switched))  # its cookie bears the new key by now

@@ -1,0 +1,97 @@
+"""The schema: the migrations make it, once, whoever runs them at one moment."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from peewee import IntegrityError
+
+from models import TABLES, RecoveryCode, User
+from tests.support.apps import KEY, ROOT
+from tests.support.people import Person
+from tests.support.races import at_once
+from tests.support.tables import known_of
+
+Make = Callable[..., Flask]
+
+
+def schema(path: Path) -> dict[str, Any]:
+    """Every table and index as SQLite keeps it, but for the record of the migrations themselves."""
+    with sqlite3.connect(path) as connection:
+        found = connection.execute(
+            "SELECT name, type, tbl_name, sql FROM sqlite_master WHERE tbl_name != 'schema_migration'"
+        ).fetchall()
+        columns = {name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name, *_ in found}
+    connection.close()
+    return {name: (*rest, columns[name]) for name, *rest in found}
+
+
+def test_the_migrations_make_the_tables_that_the_models_describe(
+    make_app: Make, migrated: Path, tmp_path: Path
+) -> None:
+    described = tmp_path / "described.db"
+    app = make_app(DATABASE_URL=f"sqlite:///{described}")
+    with app.app_context():
+        app.extensions["store"].database.create_tables(TABLES)
+    assert {known_of(table).table_name for table in TABLES} <= schema(migrated).keys()
+    assert schema(migrated) == schema(described)
+
+
+@pytest.mark.databases
+@pytest.mark.parametrize("saved_at", [1, None], ids=["saved", "unsaved"])
+def test_a_person_has_at_most_one_saved_and_one_unsaved_live_code(
+    app: Flask, maya: Person, omar: Person, saved_at: int | None
+) -> None:
+    digests = (f"{number:064x}" for number in range(100))
+
+    def another(person: Person, saved_at: int | None = saved_at) -> RecoveryCode:
+        user = User.get(User.email == person.email)
+        return RecoveryCode.create(user=user, digest=next(digests), created_at=1, saved_at=saved_at)
+
+    with app.app_context():
+        RecoveryCode.delete().execute()
+        first = another(maya)
+        another(omar)
+        another(maya, None if saved_at else 1)
+        with pytest.raises(IntegrityError):
+            another(maya)
+        RecoveryCode.update(retired_at=2, retired_by="replaced").where(RecoveryCode.id == first.id).execute()
+        another(maya)
+        assert RecoveryCode.live(User.get(User.email == maya.email)).count() == 2
+
+
+@pytest.mark.databases
+def test_of_four_upgrades_at_once_one_applies_the_migrations_and_all_succeed(
+    make_app: Make, database_url: Callable[..., str]
+) -> None:
+    url = database_url("fresh", tables=False)
+    script = "import app, sys; from flask.cli import main; print('ready', flush=True); sys.stdin.readline(); main()"
+    upgrades = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, "--app", "app", "db", "upgrade"],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "FLASK_SECRET_KEY": KEY, "FLASK_DATABASE_URL": url},
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(4)
+    ]
+    for upgrade in upgrades:
+        assert upgrade.stdout and upgrade.stdout.readline() == "ready\n"
+    said = sorted(at_once([partial(upgrade.communicate, "go\n") for upgrade in upgrades]))
+    names = sorted(path.stem for path in (ROOT / "migrations").glob("*.py"))
+    assert said == [(f"Applied {', '.join(names)}.\n", ""), *[("The database is up to date.\n", "")] * 3]
+    assert [upgrade.returncode for upgrade in upgrades] == [0] * 4
+    app = make_app(DATABASE_URL=url)
+    with app.app_context():
+        recorded = app.extensions["store"].database.execute_sql("SELECT name FROM schema_migration ORDER BY name")
+        assert [name for (name,) in recorded] == names

@@ -1,0 +1,466 @@
+"""The life of a recovery code: made, saved, claimed, spent, retired; and what is said of it to whoever types it."""
+
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+from flask import Flask
+
+from authn import recovery_codes
+from models import Factor, Kind, RecoveryCode, Retirement, Session, Throttle
+from tests.support.apps import on_sqlite
+from tests.support.cookies import opened
+from tests.support.guesses import failures
+from tests.support.pages import Browser, Page
+from tests.support.people import (
+    WELL_FORMED,
+    Clock,
+    Person,
+    full,
+    give_password,
+    half,
+    is_signed_in,
+    save_new_code,
+    scan,
+    shown_code,
+    sign_in,
+    use_recovery_code,
+)
+from tests.support.tables import count, kinds, live_codes, rows
+
+# Its life -------------------------------------------------------------------------------------------------------------
+
+
+def test_typing_it_claims_it_and_spends_nothing_yet(app: Flask, browser: Browser, omar: Person) -> None:
+    page = use_recovery_code(browser, omar)
+    assert page.h1 == "You're in. Save your new recovery code"
+    assert not is_signed_in(browser)
+    assert live_codes(app) == 2
+    (session,) = rows(app, Session)
+    assert (session["second_factor"], session["step"]) == (Factor.RECOVERY, "save_code")
+
+
+def test_saving_the_replacement_spends_it(app: Flask, browser: Browser, omar: Person) -> None:
+    save_new_code(browser, use_recovery_code(browser, omar), omar)
+    spent, new = rows(app, RecoveryCode)
+    assert (spent["retired_by"], new["retired_by"]) == (Retirement.SPENT, None)
+    assert new["saved_at"] is not None
+    assert kinds(app).count(Kind.RECOVERY_CODE_SPENT) == 1
+
+
+def recover(browser: Browser, person: Person, answer: str = "yes") -> None:
+    save_new_code(browser, use_recovery_code(browser, person), person)
+    browser.submit("/mfa/lost-device", still_have=answer)
+
+
+def test_a_recovery_code_works_once_and_is_replaced(app: Flask, browser: Browser, omar: Person) -> None:
+    used = omar.recovery_code
+    recover(browser, omar)
+    assert is_signed_in(browser)
+    other = Browser(app)
+    page = use_recovery_code(other, omar, used)
+    assert page.errors == ["That code was used on 30 November 2026. Use the one you saved then."]
+    assert other.submit("/login/recovery", recovery_code=omar.recovery_code).h1.startswith("You're in")
+
+
+@pytest.mark.parametrize("how", ["closed", "ran out of time", "signed out"])
+def test_a_sign_in_cut_off_before_saving_leaves_the_old_code_working_once(
+    app: Flask, omar: Person, clock, how: str
+) -> None:
+    first, second = Browser(app), Browser(app)
+    use_recovery_code(first, omar)
+    if how == "signed out":
+        first.open("/logout", method="POST", data=first.get("/mfa/recovery-code").form_with("saved").fields)
+    else:
+        clock.pass_by(900)
+    page = use_recovery_code(second, omar)
+    assert page.h1 == "You're in. Save your new recovery code"
+    old = omar.recovery_code
+    save_new_code(second, page, omar)
+    second.submit("/mfa/lost-device", still_have="yes")
+    assert is_signed_in(second)
+    assert "was used" in use_recovery_code(Browser(app), omar, old).errors[0]
+
+
+def test_a_double_click_on_the_code_is_not_an_error(app: Flask, browser: Browser, omar: Person) -> None:
+    give_password(browser, omar)
+    form = browser.get("/login/recovery")
+    twice = [browser.send(form, {"recovery_code": omar.recovery_code}) for _ in range(2)]
+    assert [page.headers["Location"] for page in twice] == ["/mfa/recovery-code"] * 2
+    assert live_codes(app) == 2
+    assert save_new_code(browser, browser.get("/mfa/recovery-code"), omar).path == "/mfa/lost-device"
+
+
+def test_a_double_click_on_continue_ends_at_the_same_place(app: Flask, browser: Browser, omar: Person) -> None:
+    page = use_recovery_code(browser, omar)
+    slow = browser.copy()
+    save_new_code(browser, page, omar)
+    late = slow.send(page, {"saved": "yes"})
+    assert (late.status, late.headers.get("Set-Cookie")) == (303, None)
+    assert count(app, RecoveryCode, RecoveryCode.retired_by == Retirement.SPENT) == 1
+    assert browser.get("/account").h1 == "Do you still have your authenticator app?"
+
+
+def test_a_code_claimed_in_one_browser_is_busy_in_another_and_free_when_that_one_ends(
+    app: Flask, omar: Person, clock
+) -> None:
+    first, second = Browser(app), Browser(app)
+    page = use_recovery_code(first, omar)
+    refused = use_recovery_code(second, omar)
+    assert refused.errors == [
+        "That code is being used in another browser. It can be used here from 01:15 UTC if that sign-in isn't finished."
+    ]
+    first.open("/logout", method="POST", data=page.form_with("saved").fields)
+    assert second.submit("/login/recovery", recovery_code=omar.recovery_code).h1.startswith("You're in")
+
+
+def test_a_claim_lapses_with_its_sessions_time(app: Flask, omar: Person, clock) -> None:
+    first, second = Browser(app), Browser(app)
+    page = use_recovery_code(first, omar)
+    clock.pass_by(899)
+    give_password(second, omar)
+    assert "another browser" in second.submit("/login/recovery", recovery_code=omar.recovery_code).errors[0]
+    clock.pass_by(1)
+    assert second.submit("/login/recovery", recovery_code=omar.recovery_code).h1.startswith("You're in")
+    assert first.follow(first.send(page, {"saved": "yes"})).h1 == "Sign in"
+
+
+def test_reload_and_back_show_the_same_replacement(browser: Browser, omar: Person) -> None:
+    page = use_recovery_code(browser, omar)
+    assert shown_code(browser.get("/mfa/recovery-code")) == shown_code(page)
+    assert browser.get("/login/recovery").path == "/mfa/recovery-code"
+
+
+def test_the_form_of_a_code_that_is_not_it_any_more_is_refused_and_shows_the_current_one(
+    app: Flask, browser: Browser, omar: Person
+) -> None:
+    sign_in(browser, omar)
+    page = browser.press(browser.get("/account/recovery-code"), "Make a new code")
+    browser.press(browser.get("/account/recovery-code"), "Make a new code")
+    refused = browser.send(page, {"saved": "yes"})
+    assert (refused.status, refused.errors) == (
+        422,
+        ["A newer code has been made since. Save the one you see now, then tick the box."],
+    )
+    assert shown_code(refused) != shown_code(page)
+    assert save_new_code(browser, refused, omar).path == "/account"
+
+
+def test_an_unsaved_code_that_was_shown_works_too(app: Flask, browser: Browser, ines: Person) -> None:
+    ines.recovery_code = shown_code(sign_in(browser, ines))
+    other = Browser(app)
+    page = use_recovery_code(other, ines)
+    assert page.h1 == "You're in. Save your new recovery code"
+
+
+def test_typing_an_unsaved_code_keeps_it_alive_until_its_replacement_is_saved(
+    app: Flask, browser: Browser, omar: Person, clock
+) -> None:
+    sign_in(browser, omar)
+    page = browser.press(browser.get("/account/recovery-code"), "Make a new code")
+    unsaved = shown_code(page)
+    use_recovery_code(Browser(app), omar, unsaved)
+    clock.pass_by(900)
+    assert use_recovery_code(Browser(app), omar, unsaved).h1.startswith("You're in"), "cut off, and tried again"
+
+
+def test_typing_an_unsaved_code_ends_the_sign_in_that_had_claimed_the_saved_one(app: Flask, omar: Person) -> None:
+    owner, first, second = Browser(app), Browser(app), Browser(app)
+    sign_in(owner, omar)
+    unsaved = shown_code(owner.press(owner.get("/account/recovery-code"), "Make a new code"))
+    give_password(second, omar)
+    give_password(first, omar)
+    saved = omar.recovery_code
+    assert first.submit("/login/recovery", recovery_code=saved).h1.startswith("You're in")
+    page = second.submit("/login/recovery", recovery_code=unsaved)
+    assert "was replaced" in page.errors[0], "the first one's replacement has taken its place"
+    assert first.get("/mfa/recovery-code").h1.startswith("You're in")
+
+    replacement = shown_code(first.get("/mfa/recovery-code"))
+    assert second.submit("/login/recovery", recovery_code=replacement).h1.startswith("You're in")
+    assert first.get("/mfa/recovery-code").h1 == "Sign in", "its claim is void, so it is told at once"
+
+
+def test_a_tick_for_a_code_that_died_meanwhile_says_so(app: Flask, omar: Person) -> None:
+    browser, other = Browser(app), Browser(app)
+    sign_in(browser, omar)
+    prompt = browser.press(browser.get("/account/recovery-code"), "Make a new code")
+    save_new_code(other, use_recovery_code(other, omar), omar)
+    page = browser.submit(prompt, saved="yes")
+    assert page.notice.startswith("Another code was saved meanwhile in another browser.")
+    assert browser.get("/mfa/recovery-code").notice.startswith("You've already saved this code.")
+
+
+@on_sqlite
+def test_a_claim_that_outlived_its_session_is_nobody_elses(app: Flask, make_person) -> None:
+    """As a program leaves it that deletes sessions with SQLite's foreign keys off."""
+    first, second = make_person("first@example.com"), make_person("second@example.com")
+    use_recovery_code(Browser(app), first)
+    with closing(sqlite3.connect(app.config["DATABASE_URL"].removeprefix("sqlite:///"))) as other, other:
+        other.execute("DELETE FROM session")
+    browser = Browser(app)
+    save_new_code(browser, use_recovery_code(browser, second), second)
+    assert count(app, RecoveryCode, RecoveryCode.retired_by == "spent") == 1
+    assert use_recovery_code(Browser(app), first).h1 == "You're in. Save your new recovery code"
+
+
+# What is said to whoever types something else -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("", "Enter your recovery code"),
+        ("7F3K-9QXM", "A recovery code has 24 letters and numbers. You've typed 8."),
+        ("123 456", "That looks like a code from your app. Use it on the previous page."),
+        ("7F3K-9QXM-2D8R-HJ5T-V0WB-4NZ4", "There's a typing slip in that code."),
+        ("F73K-9QXM-2D8R-HJ5T-V0WB-4NZ3", "There's a typing slip in that code."),
+        ("7F3K-9QXM-2D8R-HJ5T-V0WB-4NZU", "There's a typing slip in that code."),
+        ("7F3K-9QXM-2D8R-HJ5T-V0WB-4NZ3", "That recovery code isn't right."),
+    ],
+)
+def test_a_refusal_says_what_to_do_and_keeps_what_was_typed(
+    browser: Browser, omar: Person, typed: str, said: str
+) -> None:
+    give_password(browser, omar)
+    page = browser.submit("/login/recovery", recovery_code=typed)
+    assert page.status == 422
+    assert page.errors[0].startswith(said)
+    assert page.form_with("recovery_code").fields["recovery_code"] == typed
+    assert browser.submit(page, recovery_code=omar.recovery_code).h1.startswith("You're in")
+
+
+def test_a_recovery_code_never_replaces_the_password_nor_the_step_up(
+    app: Flask, browser: Browser, omar: Person, clock
+) -> None:
+    page = browser.open("/login/recovery")
+    assert page.headers["Location"].startswith("/login?")
+    recover(browser, omar)
+    page = browser.get("/account/recovery-code")
+    assert page.h1 == "Confirm it's you", "a recovery sign-in is no step-up"
+    refused = browser.submit(page, password=omar.password, code=omar.recovery_code)
+    assert refused.errors == ["The code has six digits. Check it and try again."]
+    assert browser.submit(page, password=omar.password, code=omar.code()).h1 == "Make a new recovery code?"
+
+
+def test_a_code_retired_before_it_was_saved_is_told_as_such(app: Flask, omar: Person, clock) -> None:
+    browser = Browser(app)
+    sign_in(browser, omar)
+    first = shown_code(browser.press(browser.get("/account/recovery-code"), "Make a new code"))
+    browser.press(browser.get("/account/recovery-code"), "Make a new code")
+    other = Browser(app)
+    give_password(other, omar)
+    page = other.submit("/login/recovery", recovery_code=first)
+    assert page.errors == [
+        "That code was replaced on 30 November 2026, before it was saved. Use the newest one you saved."
+    ]
+    assert other.submit(page, recovery_code=omar.recovery_code).h1.startswith("You're in")
+
+
+def plain(page: Page, *without: str) -> str:
+    """The page without its CSRF tokens, and without these words."""
+    return re.sub("|".join(['name="csrf_token" value="[^"]+"', *map(re.escape, without)]), "", page.raw)
+
+
+def test_nothing_tells_that_a_wrong_code_is_somebody_elses(app, omar, noor, make_person, clock) -> None:
+    claimed = make_person("claimed@example.com")
+    use_recovery_code(Browser(app), claimed)
+    spent, browser = noor.recovery_code, Browser(app)
+    save_new_code(browser, use_recovery_code(browser, noor), noor)
+    before = rows(app, RecoveryCode)
+    pages = []
+    for typed in (WELL_FORMED, spent, noor.recovery_code, claimed.recovery_code):
+        page = half(app, omar).submit("/login/recovery", recovery_code=typed)
+        assert page.errors[0].startswith("That recovery code isn't right.")
+        pages.append(plain(page, typed))
+    assert len(set(pages)) == 1
+    assert rows(app, RecoveryCode) == before
+    charged = {row["key"] for row in rows(app, Throttle) if row["key"].startswith("recovery code:") and row["failures"]}
+    assert len(charged) == 1, "Omar's account pays, not the owners of the codes"
+    assert use_recovery_code(Browser(app), omar).h1.startswith("You're in")
+    assert use_recovery_code(Browser(app), noor).h1.startswith("You're in")
+
+
+# In other words -------------------------------------------------------------------------------------------------------
+
+
+CODE = "7F1K-9QXM-2D8R-HJ5T-V0WB-4NZ"  # with a 0 and a 1, which have look-alikes; one symbol is missing
+
+
+@pytest.fixture
+def code(app: Flask, omar: Person) -> str:
+    """Omar's recovery code."""
+    omar.recovery_code = CODE + recovery_codes.check_character(CODE.replace("-", ""))
+    with app.app_context():
+        digest = recovery_codes.digest(omar.recovery_code.replace("-", ""), 1)
+        RecoveryCode.update(digest=digest).execute()
+    return omar.recovery_code
+
+
+def wide(text: str) -> str:
+    return "".join(chr(ord(symbol) + 0xFEE0) if symbol.isalnum() else symbol for symbol in text)
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "as shown": str,
+    "lower case": str.lower,
+    "without dashes": lambda code: code.replace("-", ""),
+    "spaced": lambda code: f"  {' '.join(code)}\r\n",
+    "trailing NUL": lambda code: code + "\0",
+    "trailing stop": lambda code: code + ".",
+    "look-alikes": lambda code: code.replace("0", "o").replace("1", "L"),
+    "full width": wide,
+    "other dashes": lambda code: code.replace("-", "\u2011"),
+    "zero width": lambda code: "\u200b".join(code),
+    "right to left": lambda code: f"\u202e{code}\u202c",
+    "percent between": lambda code: code.replace("-", "%"),
+    "underscore between": lambda code: code.replace("-", "_"),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_spelling_is_the_one_code_which_works_once(app, omar, code: str, spelling: str) -> None:
+    browser = Browser(app)
+    page = use_recovery_code(browser, omar, SPELLINGS[spelling](code))
+    assert page.h1.startswith("You're in")
+    new = shown_code(page)
+    assert browser.submit(page, saved="yes").path == "/mfa/lost-device"
+    other = half(app, omar)
+    for again in SPELLINGS.values():
+        with app.app_context():
+            Throttle.delete().execute()
+        refused = other.submit("/login/recovery", recovery_code=again(code))
+        assert refused.errors[0].startswith("That code was used on")
+    assert count(app, RecoveryCode, RecoveryCode.retired_by == "spent") == 1
+    assert other.submit("/login/recovery", recovery_code=new).h1.startswith("You're in")
+
+
+NOT_THE_CODE: dict[str, Callable[[str], str]] = {
+    "nothing": lambda code: "",
+    "a space": lambda code: " ",
+    "NUL": lambda code: "\0",
+    "the NUL first": lambda code: "\0" + code[:-1],
+    "a word for nothing": lambda code: "NULL",
+    "the first group": lambda code: code[:4],
+    "all but the last": lambda code: code[:-1],
+    "all but the first": lambda code: code[1:],
+    "one too many": lambda code: code + "0",
+    "twice": lambda code: code + code,
+    "per cent": lambda code: "%" * 24,
+    "underscores": lambda code: "_" * 24,
+    "one per cent": lambda code: code[:-1] + "%",
+    "one underscore": lambda code: "_" + code[1:],
+    "half and per cent": lambda code: code[:14] + "%",
+    "a star": lambda code: code[:-1] + "*",
+    "a question mark": lambda code: code[:-1] + "?",
+    "SQL": lambda code: "' OR digest LIKE '%' --",
+    "backwards": lambda code: code[::-1],
+    "neighbours swapped": lambda code: code[1] + code[0] + code[2:],
+    "the last letter wrong": lambda code: code[:-1] + next(s for s in "ABC" if s != code[-1]),
+    "a U for a V": lambda code: code.replace("V", "U"),
+    "its digest": lambda code: recovery_codes.digest(code.replace("-", ""), 1),
+    "a thousand": lambda code: code * 34,
+}
+
+
+def test_what_is_not_the_code_is_neither_taken_nor_a_try(app: Flask, omar: Person, code: str) -> None:
+    browser = half(app, omar)
+    form = browser.get("/login/recovery")
+    before, happened = rows(app, RecoveryCode), kinds(app)
+    for name, change in NOT_THE_CODE.items():
+        page = browser.send(form, {"recovery_code": change(code)})
+        assert (page.status, page.h1) == (422, "Use your recovery code"), name
+    assert (rows(app, RecoveryCode), kinds(app), failures(app, "recovery code")) == (before, happened, 0)
+    assert browser.submit(form, recovery_code=code).h1.startswith("You're in")
+
+
+# Afterwards: the lost device ------------------------------------------------------------------------------------------
+
+
+def test_any_other_page_leads_to_the_question_about_the_device(browser: Browser, omar: Person) -> None:
+    save_new_code(browser, use_recovery_code(browser, omar), omar)
+    assert browser.get("/account").h1 == "Do you still have your authenticator app?"
+    assert browser.get("/mfa/setup").h1 == "Do you still have your authenticator app?"
+    page = browser.submit("/mfa/lost-device", still_have="perhaps")
+    assert (page.status, page.errors) == (422, ["Choose one of the three answers"])
+    assert browser.submit(page, still_have="yes").h1 == "Security"
+
+
+def test_waiting_for_a_new_phone_signs_in_with_a_lasting_notice(
+    app: Flask, browser: Browser, omar: Person, clock
+) -> None:
+    recover(browser, omar, "later")
+    for _ in range(2):
+        assert "When you have your new phone" in browser.get("/account").notice
+    page = browser.get("/mfa/setup")
+    page = browser.submit(page, password=omar.password, code=omar.code())
+    clock.pass_by(30)
+    assert browser.submit(page, code=scan(page, omar).code()).path == "/account"
+    assert "When you have your new phone" not in browser.get("/account").notice
+
+
+def test_a_new_app_after_recovery_replaces_the_old_one(app: Flask, browser: Browser, omar: Person, clock) -> None:
+    old = Person(omar.email, clock, omar.secret)
+    page = save_new_code(browser, use_recovery_code(browser, omar), omar)
+    page = browser.submit(page, still_have="no")
+    assert page.h1 == "Set up your authenticator app"
+    assert "recovery code" not in page.text, "the saved code stays; no second prompt"
+    assert browser.submit(page, code=scan(page, omar).code()).h1 == "Security"
+    browser.press(browser.get("/account"), "Sign out")
+    clock.pass_by(30)
+    give_password(browser, omar)
+    assert browser.submit("/login/code", code=old.code()).status == 422
+    assert browser.submit("/login/code", code=omar.code()).h1 == "Security"
+
+
+def test_after_a_recovery_the_old_app_works_until_a_new_one_is_confirmed(
+    app: Flask, browser: Browser, omar: Person
+) -> None:
+    page = save_new_code(browser, use_recovery_code(browser, omar), omar)
+    browser.submit(page, still_have="no")
+    assert sign_in(Browser(app), omar).h1 == "Security"
+
+
+def test_having_said_no_one_can_still_go_back_and_say_yes(browser: Browser, omar: Person) -> None:
+    page = save_new_code(browser, use_recovery_code(browser, omar), omar)
+    page = browser.submit(page, still_have="no")
+    assert "/mfa/lost-device" in page.links
+    assert browser.submit("/mfa/lost-device", still_have="yes").h1 == "Security"
+
+
+def test_the_notice_about_a_missing_device_ends_with_a_sign_in_by_app(app: Flask, omar: Person, clock) -> None:
+
+    browser = Browser(app)
+    page = save_new_code(browser, use_recovery_code(browser, omar), omar)
+    page = browser.submit(page, still_have="later")
+    assert "When you have your new phone" in page.notice
+    browser.press(page, "Sign out")
+    assert "When you have your new phone" not in sign_in(browser, omar).notice
+
+
+USED, WRONG = "You've already used", "That code didn't match"
+
+
+def test_after_a_recovery_with_a_new_app_nothing_the_thief_of_the_phone_has_opens_anything(
+    app: Flask, omar: Person, clock: Clock
+) -> None:
+    thief, waiting, claiming = full(app, omar, clock), half(app, omar), half(app, omar)
+    old_code, lost = omar.recovery_code, Person(omar.email, clock, omar.secret)
+    owner = Browser(app)
+    page = use_recovery_code(owner, omar)
+    assert "another browser" in claiming.submit("/login/recovery", recovery_code=old_code).errors[0]
+    page = save_new_code(owner, page, omar)
+    assert opened(waiting) == opened(claiming) == []
+    assert is_signed_in(thief), "until the app is another one"
+    page = owner.submit(page, still_have="no")
+    assert owner.submit(page, code=scan(page, omar).code()).h1 == "Security"
+    assert opened(thief) == []
+
+    clock.pass_by(30)
+    again = half(app, omar)
+    for ahead in (-30, 0, 30):
+        assert again.submit("/login/code", code=lost.code(ahead)).errors[0].startswith(WRONG)
+    assert again.submit("/login/recovery", recovery_code=old_code).errors[0].startswith("That code was used on")
+    assert again.submit("/login/code", code=omar.code()).h1 == "Security"

@@ -1,0 +1,67 @@
+"""The admin's switch for recovery codes."""
+
+import pytest
+from flask import Flask
+
+from models import Event, Kind, Setting
+from tests.support.pages import Browser
+from tests.support.people import Person, give_password, sign_in
+from tests.support.tables import count, rows
+
+
+@pytest.fixture
+def app(make_app) -> Flask:
+    """The switch decides, and starts off."""
+    return make_app()
+
+
+@pytest.fixture
+def admin(app: Flask, ines: Person) -> Browser:
+    browser = Browser(app)
+    sign_in(browser, ines)
+    return browser
+
+
+def test_the_switch_says_in_numbers_what_it_will_mean_and_is_in_force_at_once_in_every_app(
+    make_app, app: Flask, admin: Browser, omar: Person
+) -> None:
+    other_worker = Browser(make_app())
+    give_password(other_worker, omar)
+    assert "Recovery codes are off." in admin.get("/admin/settings").text
+    page = admin.get("/admin/settings/recovery-codes")
+    assert "1 person already set up will be given a code" in page.text
+    admin.press(page, "Turn on recovery codes")
+    assert other_worker.open("/login/recovery").status == 200
+    page = admin.get("/admin/settings/recovery-codes")
+    assert "1 person has a saved code." in page.text
+    admin.press(page, "Turn off recovery codes")
+    assert other_worker.open("/login/recovery").status == 403
+    (setting,) = rows(app, Setting)
+    assert setting["changed_by"] == "ines@example.com"
+    with app.app_context():
+        last = Event.select().order_by(Event.id.desc()).where(Event.kind == Kind.RECOVERY_CODES_DISABLED).get()
+    assert last.actor == "ines@example.com"
+
+
+def test_a_stale_switch_page_does_not_turn_it_the_other_way(app: Flask, admin: Browser) -> None:
+    page = admin.get("/admin/settings/recovery-codes")
+    for _ in range(2):
+        admin.press(page, "Turn on recovery codes")
+        assert "Recovery codes are on." in admin.get("/admin/settings").text
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_where_the_configuration_fixes_the_flag_the_page_says_so_and_cannot_change_it(
+    app: Flask, admin: Browser, fixed: bool
+) -> None:
+    form = admin.get("/admin/settings/recovery-codes").form_with("turn")
+    app.config["RECOVERY_CODES_ENABLED"] = fixed
+    page = admin.get("/admin/settings")
+    assert "Fixed by RECOVERY_CODES_ENABLED in the configuration." in page.text
+    assert f"Recovery codes are {'on' if fixed else 'off'}." in page.text
+    assert "/admin/settings/recovery-codes" not in page.links
+    assert admin.open(form.action, method="POST", data=form.fields).status == 403
+    assert count(app, Setting) == 0
+    app.config["RECOVERY_CODES_ENABLED"] = None
+    assert admin.open(form.action, method="POST", data=form.fields).status == 303
+    assert count(app, Setting) == 1

@@ -1,0 +1,404 @@
+"""Tries: how many are free, the pauses after them, what ends them, and what gives new ones."""
+
+import re
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from authn import recovery_codes
+from authn.passwords import TooBusy
+from models import Act, Event, Kind, RecoveryCode, Refusal, Throttle, TotpAuthenticator, User
+from tests.support import acts
+from tests.support.apps import few_of
+from tests.support.commands import command, link
+from tests.support.forms import Site
+from tests.support.guesses import (
+    GUESS_IDS,
+    GUESSES,
+    guesser,
+    right_one,
+    wrong_one_time_code,
+    wrong_password,
+    wrong_recovery_code,
+)
+from tests.support.pages import Browser, Page
+from tests.support.people import (
+    NEW_PASSWORD,
+    PASSWORD,
+    WELL_FORMED,
+    Clock,
+    Person,
+    full,
+    give_password,
+    half,
+    save_new_code,
+    scan,
+    sign_in,
+    step_up,
+    use_recovery_code,
+)
+from tests.support.tables import count, rows
+
+# How many -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_sign_in_clears_the_counts_of_what_it_used(app: Flask, omar: Person, clock) -> None:
+    for _ in range(3):
+        browser = Browser(app)
+        for _ in range(4):
+            browser.submit("/login", email=omar.email, password="wrong")
+        give_password(browser, omar)
+        for _ in range(4):
+            assert browser.submit("/login/code", code=omar.wrong_code()).status == 422
+        clock.pass_by(30)
+        assert browser.submit("/login/code", code=omar.code()).h1 == "Security"
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    """Recovery codes are on, and of 50 people at once nobody finds the line for hashing full."""
+    return make_app(RECOVERY_CODES_ENABLED=True, PASSWORD_HASH_SLOTS=50)
+
+
+@pytest.mark.parametrize(("guess", "free"), GUESSES, ids=GUESS_IDS)
+def test_20_browsers_from_20_addresses_are_throttled_like_one(make_app, make_person, guess, free: int) -> None:
+    answers = {}
+    for name in ("one", "many"):
+        app = make_app(name, RECOVERY_CODES_ENABLED=True)
+        omar = make_person("omar@example.com", on=app)
+        one = guesser(app, omar, guess)
+        answers[name] = []
+        for number in range(20):
+            browser = one if name == "one" else guesser(app, omar, guess, f"198.51.{number}.7")
+            if name == "many":
+                browser.client.environ_base |= {"HTTP_X_FORWARDED_FOR": f"192.0.2.{number}", "HTTP_FORWARDED": "for=a"}
+            answers[name].append(guess(browser, omar).status)
+    assert answers["many"] == answers["one"] == [422] * free + [429] * (20 - free)
+    omar.clock.pass_by(30)
+    assert sign_in(Browser(app), omar).h1 == "Security"
+
+
+CODE = "7F1K-9QXM-2D8R-HJ5T-V0WB-4NZ"  # with a 0 and a 1, which have look-alikes; one symbol is missing
+
+
+@pytest.fixture
+def code(app: Flask, omar: Person) -> str:
+    """Omar's recovery code."""
+    omar.recovery_code = CODE + recovery_codes.check_character(CODE.replace("-", ""))
+    with app.app_context():
+        digest = recovery_codes.digest(omar.recovery_code.replace("-", ""), 1)
+        RecoveryCode.update(digest=digest).execute()
+    return omar.recovery_code
+
+
+def test_one_password_tried_on_many_accounts_is_stopped_by_address(make_app, make_person, clock) -> None:
+    app = make_app("sprayed", ADDRESS_LIMIT=20)
+    people = [make_person(f"person{number}@example.com", on=app) for number in range(2)]
+    for number in range(25):
+        headers = {"X-Forwarded-For": f"192.0.2.{number}", "Forwarded": "for=192.0.2.1", "X-Real-IP": "192.0.2.2"}
+        browser = Browser(app, f"2001:db8:0:1:{number}::7")  # another address of the same household
+        values = {"email": f"person{number}@example.com", "password": "a guess"}
+        assert browser.send(browser.get("/login"), values, headers=headers).status == (422 if number < 20 else 429)
+    assert give_password(Browser(app, "2001:db8:0:1::1"), people[0]).status == 429
+    assert give_password(Browser(app, "2001:db8:0:2::1"), people[0]).h1 == "Enter your code"
+    clock.pass_by(900)
+    assert give_password(Browser(app, "2001:db8:0:1::1"), people[1]).h1 == "Enter your code"
+
+
+def plain(page: Page, *without: str) -> str:
+    """The page without its CSRF tokens, and without these words."""
+    return re.sub("|".join(['name="csrf_token" value="[^"]+"', *map(re.escape, without)]), "", page.raw)
+
+
+@pytest.mark.parametrize("who", ["unknown", "deactivated", "invited"])
+def test_the_pauses_of_an_address_without_a_sign_in_are_those_of_a_real_one(app, omar, make_person, clock, who) -> None:
+    other = make_person("other@example.com")
+    if who != "deactivated":
+        acts.remove_person(app, other.email)
+    if who != "unknown":
+        command(app, "users", "invite" if who == "invited" else "deactivate", other.email)
+    seen = []
+    for person in (omar, other):
+        started, answers = clock.now, []
+        for number in range(14):
+            in_a_pause = number in (5, 7, 9, 11, 13)
+            page = (give_password if in_a_pause else wrong_password)(Browser(app), person)
+            wait = page.headers.get("Retry-After")
+            answers.append((page.status, wait, sorted(page.headers.keys()), plain(page, person.email)))
+            clock.pass_by(int(wait or 0))
+        seen.append(answers)
+        clock.pass_by(started - clock.now)
+    assert seen[0] == seen[1]
+    assert [wait for _, wait, _, _ in seen[0] if wait] == ["30", "60", "120", "240", "480"]
+
+
+# New tries ------------------------------------------------------------------------------------------------------------
+
+
+USED, WRONG = "You've already used", "That code didn't match"
+
+
+def page_again(app: Flask, person: Person, own: Browser) -> None:
+    browser = half(app, person)
+    assert [browser.open(path).status for path in ("/login/code", "/login/recovery", "/login")] == [200, 200, 303]
+
+
+def signed_out(app: Flask, person: Person, own: Browser) -> None:
+    browser = half(app, person)
+    assert browser.press(browser.get("/login/code"), "Sign in as someone else").path == "/login"
+
+
+def slip(app: Flask, person: Person, own: Browser) -> None:
+    assert half(app, person).submit("/login/code", code="12345").status == 422
+    assert half(app, person).submit("/login/recovery", recovery_code=WELL_FORMED[:-1] + "4").status == 422
+
+
+def other_spelling(app: Flask, person: Person, own: Browser) -> None:
+    person.email = " OMAR@EXAMPLE.ｃｏｍ "
+    half(app, person)
+
+
+def step_up_of_the_owner(app: Flask, person: Person, own: Browser) -> None:
+    assert step_up(own, person.code()).h1 == "Security"
+    person.clock.pass_by(30)
+
+
+def sign_in_of_the_owner(app: Flask, person: Person, own: Browser) -> None:
+    own.press(own.get("/account"), "Sign out")
+    assert sign_in(own, person).h1 == "Security"
+    person.clock.pass_by(30)
+
+
+def setup_begun(app: Flask, person: Person, own: Browser) -> None:
+    assert own.submit("/mfa/setup", code=person.code()).errors[0].startswith(WRONG)
+
+
+def deactivated_for_a_moment(app: Flask, person: Person, own: Browser) -> None:
+    command(app, "users", "deactivate", person.email)
+    command(app, "users", "activate", person.email)
+
+
+def recovery_sign_in(app: Flask, person: Person, own: Browser) -> None:
+    browser = Browser(app)
+    page = save_new_code(browser, use_recovery_code(browser, person), person)
+    assert browser.submit(page, still_have="yes").h1 == "Security"
+
+
+def sign_in_by_app(app: Flask, person: Person, own: Browser) -> None:
+    assert sign_in(Browser(app), person).h1 == "Security"
+
+
+TRICKS = [page_again, signed_out, slip, other_spelling, step_up_of_the_owner, sign_in_of_the_owner, setup_begun]
+FORGIVES_NOTHING = [
+    *((guess, free, trick) for guess, free in GUESSES for trick in (*TRICKS, deactivated_for_a_moment)),
+    (wrong_one_time_code, 5, recovery_sign_in),
+    (wrong_recovery_code, 10, sign_in_by_app),
+]
+ONE_EACH = [
+    case for case in FORGIVES_NOTHING if case[0] is wrong_one_time_code or case[2] in (other_spelling, sign_in_by_app)
+]
+
+
+@pytest.mark.parametrize(("guess", "free", "trick"), few_of(FORGIVES_NOTHING, *ONE_EACH))
+def test_nothing_but_a_sign_in_with_the_secret_itself_gives_new_tries(app, omar, clock, guess, free, trick) -> None:
+    own, browser = full(app, omar, clock), guesser(app, omar, guess)
+    for _ in range(free - 1):
+        assert guess(browser, omar).status == 422
+    trick(app, omar, own)
+    assert guess(guesser(app, omar, guess), omar).status == 422
+    assert right_one(app, omar, guess).status == 429
+    clock.pass_by(30)
+    assert right_one(app, omar, guess).status == 200
+
+
+# In a pause -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("guess", "free"), GUESSES, ids=GUESS_IDS)
+def test_a_right_guess_during_a_pause_is_refused_with_the_words_of_a_wrong_one(app, omar, clock, guess, free) -> None:
+    browser = guesser(app, omar, guess)
+    for _ in range(free):
+        assert guess(browser, omar).status == 422
+    clock.pass_by(29)
+
+    def state() -> tuple[Any, ...]:
+        charged = {(row["key"], row["failures"], row["paused_until"]) for row in rows(app, Throttle)}
+        return charged, rows(app, TotpAuthenticator), rows(app, RecoveryCode)
+
+    before = state()
+    wrong, right = guess(browser, omar), right_one(app, omar, guess)
+    assert (wrong.status, right.status) == (429, 429)
+    assert wrong.raw == right.raw
+    assert wrong.headers == right.headers
+    assert state() == before
+    clock.pass_by(1)
+    assert right_one(app, omar, guess).status == 200
+
+
+def test_tries_during_a_pause_do_not_fill_a_persons_own_record(app: Flask, omar: Person) -> None:
+    for _ in range(20):
+        page = Browser(app).submit("/login", email=omar.email, password="wrong")
+    assert page.status == 429
+    with app.app_context():
+        omars = Event.select().where(Event.user == User.get(User.email == omar.email))
+        assert omars.where(Event.kind == Kind.PASSWORD_WRONG).count() == 5
+        assert omars.where(Event.kind == Kind.PAUSED).count() == 0
+
+
+def taken_at_enrollment(app: Flask, person: Person, own: Browser) -> str:
+    page = own.get("/mfa/setup")
+    assert own.submit(page, code=scan(page, person).code()).h1 == "Security"
+    return person.code()
+
+
+def fail_often(app: Flask, person: Person, guess: Callable[..., Page], times: int) -> None:
+    """Wrong tries without the pages around them, each after its pause; the clock is set back now and then."""
+    for number in range(times):
+        person.clock.pass_by(-7200 if number % 10 == 9 else 3600)
+        if guess is wrong_password:
+            assert acts.try_password(app, person.email, "a guess") is None
+        else:
+            assert acts.try_code(app, person.email, person.wrong_code()) is Refusal.WRONG
+
+
+@pytest.mark.parametrize("lifted_by", ["command", "admin", "new secret"])
+@pytest.mark.parametrize("guess", [wrong_password, wrong_one_time_code], ids=["password", "one-time code"])
+def test_a_hundred_failures_stop_a_secret_until_an_admin_acts_or_it_is_another(
+    app: Flask,
+    omar: Person,
+    make_person: Callable[..., Person],
+    clock: Clock,
+    guess: Callable[..., Page],
+    lifted_by: str,
+) -> None:
+    ada, own = make_person("ada@example.com", admin=True), full(app, omar, clock)
+    fail_often(app, omar, guess, 99)
+    clock.pass_by(3600)
+    assert guess(guesser(app, omar, guess), omar).status == 422
+    for seconds in (3600, 31 * 86400, 10 * 365 * 86400, -86400):
+        clock.pass_by(seconds)
+        page = right_one(app, omar, guess)
+        assert (page.status, "is stopped until" in page.text) == (429, True)
+    assert sign_in(own, omar).h1 == "Security", "the owner's browser has tries of its own"
+    deactivated_for_a_moment(app, omar, own)
+    clock.pass_by(30)
+    assert sign_in(own, omar).h1 == "Security"
+    assert right_one(app, omar, guess).status == 429
+
+    if lifted_by == "command":
+        command(app, "users", "unlock", omar.email)
+    elif lifted_by == "admin":
+        admin = Browser(app)
+        token = sign_in(admin, ada).forms[0].fields
+        assert admin.open("/admin/people/1/unlock", method="POST", data=token).status == 303
+    elif guess is wrong_password:
+        Browser(app).submit(link(app, "invite", omar.email), new_password=NEW_PASSWORD)
+        omar.password = NEW_PASSWORD
+    else:
+        taken_at_enrollment(app, omar, own)
+    clock.pass_by(30)
+    browser = guesser(app, omar, guess)
+    assert [guess(browser, omar).status for _ in range(4)] == [422] * 4
+    assert right_one(app, omar, guess).status == 200
+
+
+def test_a_stop_at_a_hundred_outlasts_the_sweep_and_an_admin_lifts_it(app: Flask, omar: Person, clock) -> None:
+    with app.app_context():
+        for _ in range(100):
+            clock.pass_by(3600)
+            assert User.with_password(omar.email, "wrong", Act(clock.now)) is None
+    clock.pass_by(90 * 86400)
+    other = Browser(app)
+    page = give_password(other, omar)
+    assert (page.status, "is stopped until" in page.text) == (429, True)
+    with app.app_context():
+        Throttle.sweep(clock.now)
+        user = User.get(User.email == omar.email)
+    assert give_password(other, omar).status == 429
+    with app.app_context():
+        user.unlock(Act(clock.now))
+    assert give_password(other, omar).h1 == "Enter your code"
+
+
+def test_a_clock_that_ran_ahead_locks_nobody_out(app: Flask, omar: Person, clock) -> None:
+    browser = Browser(app)
+    clock.pass_by(86400)
+    for _ in range(5):
+        browser.submit("/login", email=omar.email, password="wrong")
+    assert give_password(browser, omar).status == 429
+    clock.pass_by(-86400)
+    assert give_password(browser, omar).h1 == "Enter your code"
+    with app.app_context():
+        TotpAuthenticator.update(last_step=clock.now // 30 + 120).execute()  # a code was taken an hour ahead
+    for _ in range(8):
+        page = browser.submit("/login/code", code=omar.code())
+        assert page.errors[0].startswith("You've already used that code"), "refused, and not charged"
+
+
+def test_an_address_is_open_again_when_the_clock_that_ran_ahead_is_set_right(make_app, make_person, clock) -> None:
+    app = make_app(ADDRESS_LIMIT=5)
+    omar, browser = make_person("omar@example.com", on=app), Browser(app)
+    clock.pass_by(86400)
+    for number in range(6):
+        page = browser.submit("/login", email=f"nobody{number}@example.com", password="wrong")
+    assert page.status == 429
+    clock.pass_by(-86400)
+    assert give_password(browser, omar).h1 == "Enter your code"
+
+
+def no_slot_comes_free(password: str, stored: str | None) -> None:
+    raise TooBusy
+
+
+def test_a_full_queue_for_hashing_answers_503_and_charges_nobody(make_app, make_person, monkeypatch) -> None:
+    app = make_app(PASSWORD_HASH_SLOTS=2)
+    omar, browser, policy = make_person("omar@example.com", on=app), Browser(app), app.extensions["store"].policy
+    page = browser.get("/login")
+
+    def send() -> Page:
+        return browser.send(page, {"email": omar.email, "password": PASSWORD})
+
+    with ExitStack() as line:
+        with suppress(TooBusy):
+            while True:
+                line.enter_context(policy.place_in_line())
+        answers = [send() for _ in range(7)]
+    assert rows(app, Throttle) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(policy, "verify", no_slot_comes_free)
+        answers += [send() for _ in range(7)]
+    assert {(answer.status, answer.h1) for answer in answers} == {(503, "Many people are signing in just now")}
+    assert {int(answer.headers["Retry-After"]) for answer in answers} <= set(range(2, 9))
+    assert {row["failures"] for row in rows(app, Throttle)} == {0}
+    assert browser.submit(page, email=omar.email, password=PASSWORD).h1 == "Enter your code"
+
+
+def test_made_up_addresses_fill_the_table_no_faster_than_an_address_may_try_and_not_for_ever(
+    make_app, make_person, clock
+) -> None:
+    app = make_app("flooded", ADDRESS_LIMIT=20)
+    omar, browser = make_person("omar@example.com", on=app), Browser(app)
+    page = browser.get("/login")
+    for number in range(60):
+        long = f"{number}{'n' * 200}@example.com"
+        assert browser.send(page, {"email": long, "password": "a guess"}).status == (422 if number < 20 else 429)
+    assert count(app, Throttle) == 21
+    assert max(len(row["key"]) for row in rows(app, Throttle)) < 100
+    clock.pass_by(31 * 86400)
+    assert sign_in(browser, omar).h1 == "Security"
+    assert count(app, Throttle, Throttle.failures > 0) == 0
+
+
+def test_an_address_full_of_wildcards_is_one_person(site: Site, clock: Clock) -> None:
+    """What is forgotten for it is forgotten for nobody else."""
+    wild = site.person("%_a_@example.com")
+    for person in (site.omar, wild):
+        for _ in range(5):
+            Browser(site.app).submit("/login", email=person.email, password="a guess")
+        assert give_password(Browser(site.app), person).status == 429
+    acts.unlock(site.app, wild.email)
+    assert give_password(Browser(site.app), wild).h1 == "Enter your code"
+    assert give_password(Browser(site.app), site.omar).status == 429
