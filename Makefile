@@ -34,8 +34,8 @@ test: lint
 
 # The long rest: all of tests/sweep, and of the other tests what `make test` leaves out, on PostgreSQL too.
 sweep: install
-	@$(BIN)/pytest -q --sweep -n 3 --dist worksteal -m "not alone" tests tests/sweep
-	@$(BIN)/pytest -q --sweep -m alone tests/sweep
+	@$(BIN)/pytest -q --sweep -n 3 --dist worksteal -m "not alone"
+	@$(BIN)/pytest -q --sweep -m alone
 
 lint: install
 	@$(BIN)/ruff check .

@@ -29,6 +29,9 @@ from tests.support.screens import AXE, Screen, fill_in, new_window, served
 # Which tests run, and on which database -------------------------------------------------------------------------------
 
 
+SWEEP = Path(__file__).with_name("sweep")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", choices=["sqlite", "postgresql"], help="run on this database alone")
     parser.addoption("--sweep", action="store_true", help="run what the quick suite leaves out")
@@ -75,8 +78,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = wanted
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """tests/sweep is for those who ask for it."""
+    asked_for = config.getoption("sweep") or any(
+        (config.invocation_params.dir / arg).is_relative_to(SWEEP) for arg in config.args
+    )
+    return None if asked_for or collection_path != SWEEP else True
+
+
 def _is_of_the_sweep(item: pytest.Item) -> bool:
-    return "sweep" in item.path.parts
+    return item.path.is_relative_to(SWEEP)
 
 
 def _engines(config: pytest.Config) -> list[str]:

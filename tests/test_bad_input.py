@@ -11,9 +11,8 @@ import pytest
 from flask import Flask
 
 from models import TABLES, Event, Kind, RecoveryCode, Throttle, User
-from tests.support import acts
 from tests.support.apps import few_of, left_to_the_sweep
-from tests.support.forms import FORMS, URLENCODED, Site, Visit, arrive, bare
+from tests.support.forms import FORMS, URLENCODED, WITH_FIELDS, Site, arrive, bare, still_works
 from tests.support.pages import Browser, Form, Page
 from tests.support.people import Person, give_password, save_new_code, scan, sign_in, use_recovery_code
 from tests.support.tables import count, kinds, known_of, rows
@@ -74,15 +73,13 @@ CHANGE = Place(
     "/account",
 )
 PHONE = Place("/demo/phone", nobody_yet, lambda p: {"key": "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP"}, "/demo/phone")
-SHOWN_AGAIN = [  # on the page that refuses it
+FIELDS = [
     (LOGIN, "email"),
     (CODE, "code"),
     (SETUP, "code"),
     (VERIFY, "code"),
     (RECOVERY, "recovery_code"),
     (PHONE, "key"),
-]
-NOT_SHOWN_AGAIN = [
     (LOGIN, "password"),
     (LOGIN, "next"),
     (VERIFY, "password"),
@@ -92,7 +89,6 @@ NOT_SHOWN_AGAIN = [
     (CHANGE, "current_password"),
     (CHANGE, "new_password"),
 ]
-FIELDS = [*SHOWN_AGAIN, *NOT_SHOWN_AGAIN]
 BAD = {  # as they stand in the body
     "empty": b"",
     "NUL": b"12%0034",
@@ -235,24 +231,6 @@ def test_a_body_that_cannot_be_read_is_refused_and_changes_nothing(visit, place)
 # Of another kind ------------------------------------------------------------------------------------------------------
 
 
-BUTTONS = {  # forms without a field
-    "login.sign_out",
-    "recovery.finish_without_code",
-    "account.dismiss_recovery_notice",
-    "account.new_recovery_code",
-    "account.revoke_session",
-    "account.revoke_others",
-    "admin.reset_mfa",  # but for a reason, which may be anything
-    "admin.invite",
-    "admin.change",
-}
-WITH_FIELDS = [endpoint for endpoint in FORMS if endpoint not in BUTTONS]
-
-
-def still_works(site: Site, visit: Visit) -> bool:
-    return visit.send().status in (200, 303)
-
-
 @pytest.mark.parametrize("endpoint", few_of(WITH_FIELDS, "login.password", "login.code", "recovery.prompt"))
 def test_a_value_of_another_kind_is_a_field_left_empty(site: Site, endpoint: str) -> None:
     """A list, a file, a JSON document, a number, an index, another encoding."""
@@ -283,26 +261,6 @@ def test_a_value_of_another_kind_is_a_field_left_empty(site: Site, endpoint: str
             answer = bare(visit.browser, visit.path, "POST", **kwargs)
             assert answer.status_code in (400, 422), (field, name)
         assert site.tables(Event, Throttle) == before, field
-    assert still_works(site, visit)
-
-
-def unlock_all(site: Site) -> None:
-    """As an admin does, so that a pause is not what refuses the next try."""
-    for row in site.rows(User):
-        acts.unlock(site.app, row["email"])
-
-
-@pytest.mark.parametrize("field", ["email", "password", "csrf_token"])
-def test_bytes_that_are_no_text_are_refused_and_the_rest_is_not_looked_at(site: Site, field: str) -> None:
-    """Overlong, beyond Unicode, surrogates: not repaired into something that is compared."""
-    visit = arrive(site, "login.password")
-    before, right = site.tables(Event, Throttle), visit.data()
-    others = urlencode({name: value for name, value in right.items() if name != field}).encode()
-    for raw in (b"%C0%AF", b"%F5%80%80%80", b"%ED%A0%80", b"%FF", b"%"):
-        body = others + b"&" + field.encode() + b"=" + raw + quote(right[field]).encode()
-        assert visit.post(body, content_type=URLENCODED).status_code in (400, 422), raw
-        unlock_all(site)
-    assert site.tables(Event, Throttle) == before
     assert still_works(site, visit)
 
 

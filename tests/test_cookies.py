@@ -268,11 +268,6 @@ MADE_UP: dict[str, Callable[[Flask, str, str], str]] = {  # from the real cookie
     "three dots": lambda app, real, token: "...",
     "compressed nothing": lambda app, real, token: ".eJw.x.y",
     "the token alone": lambda app, real, token: token,
-    "another payload": lambda app, real, token: "e30" + real[real.index(".") :],
-    "a changed character": lambda app, real, token: ("X" if real[5] != "X" else "Y").join((real[:5], real[6:])),
-    "no signature": lambda app, real, token: real.rpartition(".")[0],
-    "cut short": lambda app, real, token: real[:-1],
-    "longer": lambda app, real, token: real + "A",
     "8 kB": lambda app, real, token: real + "x" * 8192,
     "8 kB in front": lambda app, real, token: "x" * 8192 + real,
     "not ASCII": lambda app, real, token: "caf\xe9\xff" + real,
@@ -294,13 +289,6 @@ def test_a_made_up_cookie_is_nobodys(app, browser, omar) -> None:
             assert answer.headers["Location"].startswith("/login?"), name
         assert send_raw(app, "/login", f"session={value}").h1 == "Sign in", name
     assert send_raw(app, "/account", f"session={real}").h1 == "Security"
-
-
-@pytest.mark.parametrize("order", ["{made_up}; {real}", "{real}; {made_up}"])
-def test_of_two_cookies_of_one_name_neither_order_breaks_anything(app, browser, omar, order: str) -> None:
-    sign_in(browser, omar)
-    cookies = order.format(made_up="session=made.up.x", real=f"session={browser.cookie()}")
-    assert send_raw(app, "/account", cookies).status == (303 if order.startswith("{made_up}") else 200)
 
 
 def test_a_cookie_signed_with_another_key_or_for_another_purpose_is_nobodys(make_app, app, browser, omar) -> None:

@@ -1,6 +1,5 @@
 """The database: each app in its own, transactions, and what one that is not ready or fails does."""
 
-import re
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +9,6 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from peewee import OperationalError
 from playhouse.migrations import Runner
 
@@ -243,16 +240,6 @@ class Broken:
 
 
 FAILING = ["login.password", "login.code", "recovery.challenge", "recovery.prompt"]
-
-
-def locked(name: str) -> dict[str, tuple[Requirement, list[str]]]:
-    """Every package of a lock file, with its hashes."""
-    text = (ROOT / name).read_text().replace("\\\n", " ")
-    found = {}
-    for line in filter(None, (line.partition("#")[0].strip() for line in text.splitlines())):
-        requirement = Requirement(line.partition("--hash")[0].strip())
-        found[canonicalize_name(requirement.name)] = (requirement, re.findall(r"--hash=(\S+)", line))
-    return found
 
 
 @on_sqlite

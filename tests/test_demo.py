@@ -102,16 +102,6 @@ def test_seeding_again_forgets_what_was_left_of_the_three(demo: Flask, clock: Cl
     assert count(demo, Session) == 1
 
 
-@pytest.mark.parametrize("args", [["seed"], ["code", "omar@example.com"]], ids=["seed", "code"])
-def test_the_commands_of_the_demo_work_only_in_a_demo(app: Flask, omar: Person, args: list[str]) -> None:
-    before = rows(app, User), rows(app, Event)
-    assert "This is not a demo" in refusal(run(app, "demo", *args))
-    assert (rows(app, User), rows(app, Event)) == before
-
-    app.config["DEMO"] = True
-    assert run(app, "demo", *args).exit_code == 0
-
-
 def code_shown(app: Flask, *args: str) -> str:
     result = run(app, "demo", "code", *args)
     assert result.exit_code == 0, result.output

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from authn import email_addresses, totp
-from models import Enrollment, Kind, RecoveryCode, Session, TotpAuthenticator, User
+from models import Enrollment, Kind, RecoveryCode, Session, TotpAuthenticator
 from tests.support.pages import Browser, Page, csrf, post
 from tests.support.people import (
     PASSWORD,
@@ -24,7 +24,7 @@ from tests.support.people import (
     use_recovery_code,
 )
 from tests.support.routes import PUBLIC, requests_to
-from tests.support.tables import count, kinds, live_codes, rows
+from tests.support.tables import count, kinds, live_codes, rows, secret_of
 
 # The first app --------------------------------------------------------------------------------------------------------
 
@@ -299,11 +299,6 @@ def test_an_enrollment_completes_only_over_the_app_it_was_to_replace(app: Flask,
 def of_an_attacker(person: Person) -> Person:
     """The same account with an app whose secret the attacker has made up."""
     return Person(person.email, person.clock, totp.new_secret())
-
-
-def secret_of(person: Person) -> bytes | None:
-    """What the app holds that now opens this account."""
-    return User.get(User.email == person.email).authenticator().secret()
 
 
 @pytest.mark.parametrize("codes_on", [True, False])

@@ -14,7 +14,7 @@ from blueprints import signin
 from models import RecoveryCode, User
 from tests.support import acts
 from tests.support.forms import Site, bare
-from tests.support.pages import Browser, Page
+from tests.support.pages import Browser, masked
 from tests.support.people import PASSWORD, Clock, Person, enroll, give_password, sign_in
 from tests.support.tables import statements
 
@@ -145,11 +145,6 @@ def test_a_pause_is_told_for_addresses_that_nobody_has_as_well(site: Site, clock
 
 
 # Whose it is ----------------------------------------------------------------------------------------------------------
-
-
-def masked(page: Page) -> tuple[int, str]:
-    """Without the CSRF token, which is another one each second."""
-    return page.status, re.sub(r'value="[^"]*"', "", page.raw)
 
 
 def test_a_session_of_somebody_else_is_as_unknown_as_one_that_never_was(site: Site) -> None:

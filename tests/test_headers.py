@@ -1,14 +1,13 @@
 """The headers of every answer, so that none is framed, sniffed or kept, and nothing secret passes by in one."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from blueprints import signin
-from tests.support import acts
 from tests.support.forms import Site, arrive
 from tests.support.pages import Browser, Page
 from tests.support.people import (
@@ -184,18 +183,6 @@ def test_a_private_page_is_never_answered_from_a_cache(site: Site, path: str, kn
         assert not {"ETag", "Last-Modified", "Expires", "Accept-Ranges"} & set(dict(answer.headers))
 
 
-VALUES = {"filename": "app.css", "token": "nobody-has-this", "session_id": 1, "person_id": 1, "change": "unlock"}
-
-
-def paths(site: Site) -> Iterator[tuple[str, set[str]]]:
-    """Every rule's path, and the verbs it is for; people's and links' are real."""
-    token = acts.invite(site.app, site.omar.email).removeprefix("/welcome/")
-    values = {**VALUES, "token": token, "person_id": site.id_of(site.omar)}
-    urls = site.app.url_map.bind("localhost")
-    for rule in site.app.url_map.iter_rules():
-        yield urls.build(rule.endpoint, {name: values[name] for name in rule.arguments}), set(rule.methods or ())
-
-
 @pytest.mark.parametrize("page", ["/account", "/mfa/setup", "/mfa/recovery-code"])
 def test_a_private_page_does_not_pass_for_a_file_that_a_cache_would_keep(site: Site, page: str) -> None:
     """Web cache deception: the person is signed in, the address looks like a style sheet."""
@@ -306,10 +293,3 @@ def test_a_refused_password_or_code_does_not_come_back_and_is_kept_by_no_form_hi
     assert field is not None
     assert field.get("autocomplete") in ("current-password", "new-password", "one-time-code")
     assert visit.send().status == 303
-
-
-def test_browsers_are_asked_to_remember_no_recovery_code(site: Site) -> None:
-    """It works once, so a browser that offers it again would be of no use to its owner."""
-    field = arrive(site, "recovery.challenge").browser.get("/login/recovery").by_id("recovery_code")
-    assert field is not None
-    assert field.get("autocomplete") == "off"

@@ -2,16 +2,14 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import pytest
 from flask import Flask
 
-from models import Event, Kind, Throttle, User
-from tests.support import acts
+from models import Event, Kind, Throttle
 from tests.support.apps import few_of
-from tests.support.forms import FORMS, Site, Visit, arrive, bare
+from tests.support.forms import WITH_FIELDS, Site, arrive, bare, refuses, still_works
 from tests.support.pages import Browser, Page
 from tests.support.people import Clock, Person, give_password, save_new_code, scan, sign_in
 
@@ -71,37 +69,6 @@ def test_what_people_type_is_shown_as_text_on_every_page(
     assert NASTY[:40] in page.text
     inert(admin.get("/account/password"), NASTY)
     inert(admin.get(f"/admin/people?after={ADDRESS}"))
-
-
-BUTTONS = {  # forms without a field
-    "login.sign_out",
-    "recovery.finish_without_code",
-    "account.dismiss_recovery_notice",
-    "account.new_recovery_code",
-    "account.revoke_session",
-    "account.revoke_others",
-    "admin.reset_mfa",  # but for a reason, which may be anything
-    "admin.invite",
-    "admin.change",
-}
-WITH_FIELDS = [endpoint for endpoint in FORMS if endpoint not in BUTTONS]
-
-
-def unlock_all(site: Site) -> None:
-    """As an admin does, so that a pause is not what refuses the next try."""
-    for row in site.rows(User):
-        acts.unlock(site.app, row["email"])
-
-
-def refuses(site: Site, visit: Visit, wrong: dict[str, str], **kwargs: Any) -> bool:
-    """Whether the form with this in place of what is right comes back with 422."""
-    answer = visit.post({**visit.data(), **wrong}, **kwargs)
-    unlock_all(site)
-    return bool(answer.status_code == 422)
-
-
-def still_works(site: Site, visit: Visit) -> bool:
-    return visit.send().status in (200, 303)
 
 
 SQL = [

@@ -1,13 +1,11 @@
 """Keys: none that can be guessed, a new one that signs nobody out, and what happens without the right one."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 
-import settings
 from models import Enrollment, Kind, RecoveryCode, TotpAuthenticator
 from tests.support.apps import KEY, ROOT
 from tests.support.commands import run, said
@@ -26,23 +24,6 @@ from tests.support.people import (
     use_recovery_code,
 )
 from tests.support.tables import kinds
-
-
-@pytest.mark.parametrize("key", ["", "dev", "secret", "changeme", "x" * 31, "SECRET_KEY"])
-def test_a_guessable_key_does_not_start_and_none_is_shared(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str
-) -> None:
-    """Too short is refused; none at all makes each instance its own, and no file here holds one."""
-    monkeypatch.setenv("FLASK_SECRET_KEY", key)
-    if key:
-        with pytest.raises(settings.ConfigurationError, match="SECRET_KEY must be at least 32"):
-            settings.load({}, tmp_path)
-        monkeypatch.setenv("FLASK_SECRET_KEY", "")
-    keys = [settings.load({}, tmp_path / name)["SECRET_KEY"] for name in ("one", "two")]
-    assert keys[0] != keys[1]
-    assert min(map(len, keys)) >= 64
-    assert "instance" in (ROOT / ".gitignore").read_text()
-
 
 Make = Callable[..., Flask]
 NEW_KEY = "the-next-key-0123456789-abcdefghijk"

@@ -22,20 +22,6 @@ from tests.support.people import (
 )
 
 
-def test_a_known_browser_is_not_locked_out_by_strangers(app: Flask, omar: Person, clock) -> None:
-    owner, stranger = Browser(app), Browser(app, "198.51.100.66")
-    owner.press(sign_in(owner, omar), "Sign out")
-    for _ in range(5):
-        stranger.submit("/login", email=omar.email, password="wrong")
-    assert stranger.submit("/login", email=omar.email, password=omar.password).status == 429
-    clock.pass_by(20)
-    assert sign_in(owner, omar).h1 == "Security"
-    owner.press(owner.get("/account"), "Sign out")
-    for _ in range(5):
-        owner.submit("/login", email=omar.email, password="wrong")
-    assert owner.submit("/login", email=omar.email, password=omar.password).status == 429, "its own bucket"
-
-
 def test_strangers_behind_one_address_do_not_lock_out_a_known_browser(make_app, make_person) -> None:
     app = make_app(ADDRESS_LIMIT=5)
     omar = make_person("omar@example.com", on=app)

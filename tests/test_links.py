@@ -1,16 +1,12 @@
 """One-time links, by which people choose their first password or their next one."""
 
-import re
-from collections.abc import Callable
-from typing import Any
-
 from flask import Flask
 
 from models import Kind
 from tests.support import acts
 from tests.support.commands import link
 from tests.support.forms import FORMS, Site, bare
-from tests.support.pages import Browser, Page
+from tests.support.pages import Browser, masked
 from tests.support.people import (
     NEW_PASSWORD,
     PASSWORD,
@@ -105,16 +101,6 @@ def test_looking_at_a_link_by_any_verb_leaves_it_to_be_used(site: Site) -> None:
     assert Browser(site.app).open(visit.path).status == 404
 
 
-def change(site: Site, person: Person, act: Callable[[Flask, str], Any]) -> Person:
-    act(site.app, person.email)
-    return person
-
-
-def masked(page: Page) -> tuple[int, str]:
-    """Without the CSRF token, which is another one each second."""
-    return page.status, re.sub(r'value="[^"]*"', "", page.raw)
-
-
 def test_a_link_that_does_not_work_never_says_why(site: Site, clock: Clock) -> None:
     """Never made, used, replaced, run out, or somebody's who is deactivated: one page."""
 
@@ -126,7 +112,7 @@ def test_a_link_that_does_not_work_never_says_why(site: Site, clock: Clock) -> N
     assert {Browser(site.app).open(path).status for path in (used, replaced, run_out, deactivated)} == {200}
     Browser(site.app).submit(used, new_password=NEW_PASSWORD)
     link(site.ines)
-    change(site, away, acts.deactivate)
+    acts.deactivate(site.app, away.email)
     early = {masked(Browser(site.app).open(path)) for path in (used, replaced, deactivated, "/welcome/never-made")}
     clock.pass_by(72 * 3600)
     assert early | {masked(Browser(site.app).open(run_out))} == early

@@ -2,22 +2,15 @@
 
 import time
 from io import BytesIO
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from models import Event, Throttle, User
-from tests.support import acts
+from models import Event, Throttle
 from tests.support.apps import few_of
-from tests.support.forms import FORMS, URLENCODED, Site, Visit, arrive, bare
+from tests.support.forms import FORMS, URLENCODED, WITH_FIELDS, Site, arrive, bare, refuses, still_works
 from tests.support.pages import Browser
 from tests.support.people import PASSWORD
-
-
-def still_works(site: Site, visit: Visit) -> bool:
-    return visit.send().status in (200, 303)
-
 
 PART = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n'
 BOMBS: dict[str, tuple[bytes, str]] = {
@@ -63,33 +56,6 @@ def test_a_body_in_endless_chunks_is_read_to_the_limit_and_no_further(site: Site
     assert send(endless) in (400, 413)
     assert endless.tell() <= 2 * 64 * 1024
     assert send(BytesIO(right)) == 303
-
-
-BUTTONS = {  # forms without a field
-    "login.sign_out",
-    "recovery.finish_without_code",
-    "account.dismiss_recovery_notice",
-    "account.new_recovery_code",
-    "account.revoke_session",
-    "account.revoke_others",
-    "admin.reset_mfa",  # but for a reason, which may be anything
-    "admin.invite",
-    "admin.change",
-}
-WITH_FIELDS = [endpoint for endpoint in FORMS if endpoint not in BUTTONS]
-
-
-def unlock_all(site: Site) -> None:
-    """As an admin does, so that a pause is not what refuses the next try."""
-    for row in site.rows(User):
-        acts.unlock(site.app, row["email"])
-
-
-def refuses(site: Site, visit: Visit, wrong: dict[str, str], **kwargs: Any) -> bool:
-    """Whether the form with this in place of what is right comes back with 422."""
-    answer = visit.post({**visit.data(), **wrong}, **kwargs)
-    unlock_all(site)
-    return bool(answer.status_code == 422)
 
 
 FLOODS = {

@@ -7,7 +7,6 @@ from functools import partial
 import pytest
 from flask import Flask
 
-from authn import recovery_codes
 from models import Kind, RecoveryCode, Retirement, Session, Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.apps import few_of
@@ -40,7 +39,7 @@ from tests.support.people import (
     use_recovery_code,
 )
 from tests.support.races import all_send, at_once, past_the_password
-from tests.support.tables import count, forget_failures, kinds, live_codes, rows
+from tests.support.tables import count, forget_failures, kinds, live_codes, rows, secret_of
 
 pytestmark = pytest.mark.databases
 
@@ -146,19 +145,6 @@ def app(make_app: Callable[..., Flask]) -> Flask:
     return make_app(RECOVERY_CODES_ENABLED=True, PASSWORD_HASH_SLOTS=50)
 
 
-CODE = "7F1K-9QXM-2D8R-HJ5T-V0WB-4NZ"  # with a 0 and a 1, which have look-alikes; one symbol is missing
-
-
-@pytest.fixture
-def code(app: Flask, omar: Person) -> str:
-    """Omar's recovery code."""
-    omar.recovery_code = CODE + recovery_codes.check_character(CODE.replace("-", ""))
-    with app.app_context():
-        digest = recovery_codes.digest(omar.recovery_code.replace("-", ""), 1)
-        RecoveryCode.update(digest=digest).execute()
-    return omar.recovery_code
-
-
 def test_of_one_code_typed_at_sign_in_and_at_step_up_at_the_same_moment_one_is_taken(
     app, omar, clock, rounds: int
 ) -> None:
@@ -184,11 +170,6 @@ def test_of_one_code_typed_at_sign_in_and_at_step_up_at_the_same_moment_one_is_t
 
 
 # One of two -----------------------------------------------------------------------------------------------------------
-
-
-def secret_of(person: Person) -> bytes | None:
-    """What the app holds that now opens this account."""
-    return User.get(User.email == person.email).authenticator().secret()
 
 
 @pytest.mark.parametrize("browsers", [1, 2], ids=["two tabs", "two browsers"])

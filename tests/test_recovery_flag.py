@@ -8,7 +8,6 @@ import pytest
 from flask import Flask
 
 from models import Kind, RecoveryCode, Throttle, TotpAuthenticator
-from tests.support.cookies import opened
 from tests.support.pages import Browser, Page, csrf, post
 from tests.support.people import (
     WELL_FORMED,
@@ -301,21 +300,6 @@ def test_turning_codes_off_and_on_again_while_somebody_enrolls_leaves_no_way_rou
         assert count(app, TotpAuthenticator) == count(app, RecoveryCode) == 0
     assert save_new_code(browser, prompt, maya).h1 == "Security"
     assert use_recovery_code(Browser(app), maya).h1.startswith("You're in")
-
-
-def test_a_claim_made_before_codes_were_turned_off_is_worth_nothing_when_they_are_on_again(
-    app: Flask, browser: Browser, omar: Person
-) -> None:
-    prompt = use_recovery_code(browser, omar)
-    slow = browser.copy()
-    app.config["RECOVERY_CODES_ENABLED"] = False
-    assert browser.send(prompt, {"saved": "yes"}).status == 403
-    app.config["RECOVERY_CODES_ENABLED"] = True
-    for visitor in (browser, slow):
-        assert visitor.send(prompt, {"saved": "yes"}).headers["Location"].startswith("/login?")
-        assert opened(visitor) == []
-    assert count(app, RecoveryCode, RecoveryCode.retired_by == "spent") == 0
-    assert save_new_code(browser, use_recovery_code(browser, omar), omar).path == "/mfa/lost-device"
 
 
 def test_the_flag_is_read_again_where_a_code_is_claimed_and_where_it_is_spent(app: Flask, omar: Person) -> None:

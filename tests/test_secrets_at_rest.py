@@ -29,7 +29,7 @@ from tests.support.people import (
     sign_in,
     use_recovery_code,
 )
-from tests.support.tables import kinds, rows
+from tests.support.tables import kinds, rows, update
 
 # The search -----------------------------------------------------------------------------------------------------------
 
@@ -328,12 +328,6 @@ def test_a_spoiled_new_code_of_somebody_without_a_saved_one_is_made_anew(app, br
     assert page.path == "/mfa/recovery-code"
     assert shown_code(page) != spoiled
     assert save_new_code(browser, page, ines).h1 == "Security"
-
-
-def update(app: Flask, column: Any, value: Any, *where: Any) -> None:
-    """Change a column behind the app's back, in the rows where it holds something."""
-    with app.app_context():
-        assert column.model.update({column: value}).where(column.is_null(False), *where).execute()
 
 
 @pytest.mark.parametrize("column", [Enrollment.sealed_secret, Enrollment.sealed_code], ids=["secret", "code"])

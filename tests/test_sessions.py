@@ -131,11 +131,6 @@ def test_no_activity_and_no_confirming_makes_a_session_last_longer_than_a_day(ap
 # What ends them -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def person(request: pytest.FixtureRequest, maya: Person, omar: Person) -> Person:
-    return maya if request.node.callspec.params["life"] == "enrollment" else omar
-
-
 def idle(app: Flask, person: Person, other: Browser) -> None:
     person.clock.pass_by(3600)
 
@@ -337,23 +332,3 @@ def test_an_unfinished_sign_in_dies_when_what_it_was_made_for_changes(
         assert answer.headers["Location"].startswith("/login?")
         assert opened(browser) == []
         assert everything(app) == before
-
-
-@pytest.mark.parametrize("how", ["finished", "signed out", "ran out"])
-def test_a_copy_of_an_unfinished_sign_in_cannot_be_finished_again(
-    app: Flask, browser: Browser, omar: Person, clock: Clock, how: str
-) -> None:
-    page = give_password(browser, omar)
-    copy = browser.copy()
-    if how == "finished":
-        browser.submit(page, code=omar.code())
-    elif how == "signed out":
-        browser.press(page, "Sign in as someone else")
-    clock.pass_by(600 if how == "ran out" else 30)
-    before = everything(app)
-    assert copy.send(page, {"code": omar.code()}).headers["Location"].startswith("/login?")
-    assert opened(copy) == []
-    assert everything(app) == before, "the code was not used up"
-    fresh = Browser(app)
-    give_password(fresh, omar)
-    assert fresh.submit("/login/code", code=omar.code()).h1 == "Security"

@@ -3,16 +3,14 @@
 from collections.abc import Callable
 from functools import partial
 from threading import Barrier
-from typing import Any
 
 import pytest
 from flask import Flask
 
-from authn import recovery_codes
-from models import Act, Kind, RecoveryCode, Session, Throttle, User
+from models import Act, Kind, Session, Throttle, User
 from tests.support import acts
 from tests.support.forms import Site
-from tests.support.guesses import failures
+from tests.support.guesses import USED, WRONG, failures, taken_at_enrollment
 from tests.support.pages import Browser, Page
 from tests.support.people import (
     PASSWORD,
@@ -22,13 +20,12 @@ from tests.support.people import (
     give_password,
     half,
     is_signed_in,
-    scan,
     sign_in,
     step_up,
     use_recovery_code,
 )
 from tests.support.races import at_once
-from tests.support.tables import count, kinds, rows
+from tests.support.tables import count, kinds, rows, update
 
 # The password ---------------------------------------------------------------------------------------------------------
 
@@ -103,12 +100,6 @@ def test_of_two_whose_hash_is_renewed_at_once_both_get_on(make_app, make_person,
 Make = Callable[..., Flask]
 
 
-def update(app: Flask, column: Any, value: Any, *where: Any) -> None:
-    """Change a column behind the app's back, in the rows where it holds something."""
-    with app.app_context():
-        assert column.model.update({column: value}).where(column.is_null(False), *where).execute()
-
-
 @pytest.mark.parametrize("hash_", ["junk", "$argon2id$v=19$m=8,t=1,p=1$cut", "$2b$12$" + "x" * 53, PASSWORD, "*"])
 def test_a_hash_that_cannot_be_read_is_nobodys_password(
     make_app: Make, make_person: Callable[..., Person], hash_: str
@@ -174,19 +165,6 @@ def test_one_step_either_side_is_accepted(browser: Browser, omar: Person, ahead:
     assert is_signed_in(browser) == accepted
 
 
-CODE = "7F1K-9QXM-2D8R-HJ5T-V0WB-4NZ"  # with a 0 and a 1, which have look-alikes; one symbol is missing
-
-
-@pytest.fixture
-def code(app: Flask, omar: Person) -> str:
-    """Omar's recovery code."""
-    omar.recovery_code = CODE + recovery_codes.check_character(CODE.replace("-", ""))
-    with app.app_context():
-        digest = recovery_codes.digest(omar.recovery_code.replace("-", ""), 1)
-        RecoveryCode.update(digest=digest).execute()
-    return omar.recovery_code
-
-
 def test_codes_typed_into_each_others_fields_are_no_tries_and_stay_good(app, omar, clock) -> None:
     own, other = full(app, omar, clock), half(app, omar)
     for _ in range(12):
@@ -199,15 +177,6 @@ def test_codes_typed_into_each_others_fields_are_no_tries_and_stay_good(app, oma
 
 
 # Taken once -----------------------------------------------------------------------------------------------------------
-
-
-USED, WRONG = "You've already used", "That code didn't match"
-
-
-def taken_at_enrollment(app: Flask, person: Person, own: Browser) -> str:
-    page = own.get("/mfa/setup")
-    assert own.submit(page, code=scan(page, person).code()).h1 == "Security"
-    return person.code()
 
 
 def taken_at_sign_in(app: Flask, person: Person, own: Browser) -> str:

@@ -150,23 +150,6 @@ def test_every_page_is_in_the_table_of_what_a_step_may_open(walked: Flask) -> No
     assert {rule.endpoint for rule in walked.url_map.iter_rules()} == set(MAY_OPEN)
 
 
-@pytest.mark.parametrize("place", [*DUE, "signed in"])
-def test_no_page_that_is_served_styles_or_scripts_by_itself(
-    walked: Flask, arrive: Callable[[str], Browser], make_person: Callable[..., Person], place: str
-) -> None:
-    if place == "signed in":
-        browser = Browser(walked)
-        sign_in(browser, make_person("ines@example.com", admin=True, on=walked))
-    else:
-        browser = arrive(place)
-    pages = [browser.get(path, buffered=True) for _, path, method in requests_to(walked) if method == "GET"]
-    assert any(page.path == DUE.get(place, "/account") for page in pages)
-    for element in (element for page in pages for element in page.tree.iter()):
-        assert element.tag != "style"
-        assert element.tag != "script" or (element.get("src", "").startswith("/static/") and not element.text)
-        assert [name for name in element.attrib if name == "style" or name.startswith("on")] == []
-
-
 # Out of turn ----------------------------------------------------------------------------------------------------------
 
 
@@ -278,10 +261,6 @@ def test_a_form_filled_in_rightly_does_nothing_before_the_second_factor(make_app
     values = {name: ada.code() if name == "code" else value for name, value in values.items()}
     assert post(browser, path, csrf(page), **values).status in (200, 303)
     assert kind in kinds(app) and kind not in [event["kind"] for event in before["Event"]]
-
-
-def nothing(app: Flask, person: Person, other: Browser) -> None:
-    pass
 
 
 def test_a_stranger_who_holds_every_right_code_uses_none_of_them_without_the_password(

@@ -1,6 +1,5 @@
 """Tries: how many are free, the pauses after them, what ends them, and what gives new ones."""
 
-import re
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -8,9 +7,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from authn import recovery_codes
 from authn.passwords import TooBusy
-from models import Act, Event, Kind, RecoveryCode, Refusal, Throttle, TotpAuthenticator, User
+from models import Event, Kind, RecoveryCode, Refusal, Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.apps import few_of
 from tests.support.commands import command, link
@@ -18,8 +16,10 @@ from tests.support.forms import Site
 from tests.support.guesses import (
     GUESS_IDS,
     GUESSES,
+    WRONG,
     guesser,
     right_one,
+    taken_at_enrollment,
     wrong_one_time_code,
     wrong_password,
     wrong_recovery_code,
@@ -35,7 +35,6 @@ from tests.support.people import (
     give_password,
     half,
     save_new_code,
-    scan,
     sign_in,
     step_up,
     use_recovery_code,
@@ -57,12 +56,6 @@ def test_a_finished_sign_in_clears_the_counts_of_what_it_used(app: Flask, omar: 
         assert browser.submit("/login/code", code=omar.code()).h1 == "Security"
 
 
-@pytest.fixture
-def app(make_app: Callable[..., Flask]) -> Flask:
-    """Recovery codes are on, and of 50 people at once nobody finds the line for hashing full."""
-    return make_app(RECOVERY_CODES_ENABLED=True, PASSWORD_HASH_SLOTS=50)
-
-
 @pytest.mark.parametrize(("guess", "free"), GUESSES, ids=GUESS_IDS)
 def test_20_browsers_from_20_addresses_are_throttled_like_one(make_app, make_person, guess, free: int) -> None:
     answers = {}
@@ -81,19 +74,6 @@ def test_20_browsers_from_20_addresses_are_throttled_like_one(make_app, make_per
     assert sign_in(Browser(app), omar).h1 == "Security"
 
 
-CODE = "7F1K-9QXM-2D8R-HJ5T-V0WB-4NZ"  # with a 0 and a 1, which have look-alikes; one symbol is missing
-
-
-@pytest.fixture
-def code(app: Flask, omar: Person) -> str:
-    """Omar's recovery code."""
-    omar.recovery_code = CODE + recovery_codes.check_character(CODE.replace("-", ""))
-    with app.app_context():
-        digest = recovery_codes.digest(omar.recovery_code.replace("-", ""), 1)
-        RecoveryCode.update(digest=digest).execute()
-    return omar.recovery_code
-
-
 def test_one_password_tried_on_many_accounts_is_stopped_by_address(make_app, make_person, clock) -> None:
     app = make_app("sprayed", ADDRESS_LIMIT=20)
     people = [make_person(f"person{number}@example.com", on=app) for number in range(2)]
@@ -108,37 +88,7 @@ def test_one_password_tried_on_many_accounts_is_stopped_by_address(make_app, mak
     assert give_password(Browser(app, "2001:db8:0:1::1"), people[1]).h1 == "Enter your code"
 
 
-def plain(page: Page, *without: str) -> str:
-    """The page without its CSRF tokens, and without these words."""
-    return re.sub("|".join(['name="csrf_token" value="[^"]+"', *map(re.escape, without)]), "", page.raw)
-
-
-@pytest.mark.parametrize("who", ["unknown", "deactivated", "invited"])
-def test_the_pauses_of_an_address_without_a_sign_in_are_those_of_a_real_one(app, omar, make_person, clock, who) -> None:
-    other = make_person("other@example.com")
-    if who != "deactivated":
-        acts.remove_person(app, other.email)
-    if who != "unknown":
-        command(app, "users", "invite" if who == "invited" else "deactivate", other.email)
-    seen = []
-    for person in (omar, other):
-        started, answers = clock.now, []
-        for number in range(14):
-            in_a_pause = number in (5, 7, 9, 11, 13)
-            page = (give_password if in_a_pause else wrong_password)(Browser(app), person)
-            wait = page.headers.get("Retry-After")
-            answers.append((page.status, wait, sorted(page.headers.keys()), plain(page, person.email)))
-            clock.pass_by(int(wait or 0))
-        seen.append(answers)
-        clock.pass_by(started - clock.now)
-    assert seen[0] == seen[1]
-    assert [wait for _, wait, _, _ in seen[0] if wait] == ["30", "60", "120", "240", "480"]
-
-
 # New tries ------------------------------------------------------------------------------------------------------------
-
-
-USED, WRONG = "You've already used", "That code didn't match"
 
 
 def page_again(app: Flask, person: Person, own: Browser) -> None:
@@ -248,12 +198,6 @@ def test_tries_during_a_pause_do_not_fill_a_persons_own_record(app: Flask, omar:
         assert omars.where(Event.kind == Kind.PAUSED).count() == 0
 
 
-def taken_at_enrollment(app: Flask, person: Person, own: Browser) -> str:
-    page = own.get("/mfa/setup")
-    assert own.submit(page, code=scan(page, person).code()).h1 == "Security"
-    return person.code()
-
-
 def fail_often(app: Flask, person: Person, guess: Callable[..., Page], times: int) -> None:
     """Wrong tries without the pages around them, each after its pause; the clock is set back now and then."""
     for number in range(times):
@@ -303,24 +247,6 @@ def test_a_hundred_failures_stop_a_secret_until_an_admin_acts_or_it_is_another(
     browser = guesser(app, omar, guess)
     assert [guess(browser, omar).status for _ in range(4)] == [422] * 4
     assert right_one(app, omar, guess).status == 200
-
-
-def test_a_stop_at_a_hundred_outlasts_the_sweep_and_an_admin_lifts_it(app: Flask, omar: Person, clock) -> None:
-    with app.app_context():
-        for _ in range(100):
-            clock.pass_by(3600)
-            assert User.with_password(omar.email, "wrong", Act(clock.now)) is None
-    clock.pass_by(90 * 86400)
-    other = Browser(app)
-    page = give_password(other, omar)
-    assert (page.status, "is stopped until" in page.text) == (429, True)
-    with app.app_context():
-        Throttle.sweep(clock.now)
-        user = User.get(User.email == omar.email)
-    assert give_password(other, omar).status == 429
-    with app.app_context():
-        user.unlock(Act(clock.now))
-    assert give_password(other, omar).h1 == "Enter your code"
 
 
 def test_a_clock_that_ran_ahead_locks_nobody_out(app: Flask, omar: Person, clock) -> None:

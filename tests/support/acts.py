@@ -110,11 +110,6 @@ def record(app: Flask, kind: Kind, email: str) -> None:
         Event.record(kind, Act(_now(app), "203.0.113.7"), user_of(email))
 
 
-def sweep_counts(app: Flask) -> None:
-    with app.app_context():
-        Throttle.sweep(_now(app))
-
-
 def _now(app: Flask) -> int:
     clock: Callable[[], float] = app.config["CLOCK"]
     return int(clock())

@@ -214,3 +214,36 @@ def arrive(site: Site, endpoint: str) -> Visit:
     visit = FORMS[endpoint](site, browser)
     visit.old = old
     return visit
+
+
+BUTTONS = {  # forms without a field
+    "login.sign_out",
+    "recovery.finish_without_code",
+    "account.dismiss_recovery_notice",
+    "account.new_recovery_code",
+    "account.revoke_session",
+    "account.revoke_others",
+    "admin.reset_mfa",  # but for a reason, which may be anything
+    "admin.invite",
+    "admin.change",
+}
+
+
+WITH_FIELDS = [endpoint for endpoint in FORMS if endpoint not in BUTTONS]
+
+
+def unlock_all(site: Site) -> None:
+    """As an admin does, so that a pause is not what refuses the next try."""
+    for row in site.rows(User):
+        acts.unlock(site.app, row["email"])
+
+
+def refuses(site: Site, visit: Visit, wrong: dict[str, str], **kwargs: Any) -> bool:
+    """Whether the form with this in place of what is right comes back with 422."""
+    answer = visit.post({**visit.data(), **wrong}, **kwargs)
+    unlock_all(site)
+    return bool(answer.status_code == 422)
+
+
+def still_works(site: Site, visit: Visit) -> bool:
+    return visit.send().status in (200, 303)

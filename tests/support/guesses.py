@@ -6,7 +6,7 @@ from flask import Flask
 
 from models import Kind, Throttle
 from tests.support.pages import Browser, Page
-from tests.support.people import WELL_FORMED, Person, give_password, half, use_recovery_code
+from tests.support.people import WELL_FORMED, Person, give_password, half, scan, use_recovery_code
 from tests.support.tables import rows
 
 
@@ -44,3 +44,12 @@ def right_one(app: Flask, person: Person, guess: Callable[..., Page]) -> Page:
 def failures(app: Flask, kind: str) -> int:
     """Of all browsers together."""
     return sum(row["failures"] for row in rows(app, Throttle) if row["key"].startswith(f"{kind}:"))
+
+
+USED, WRONG = "You've already used", "That code didn't match"
+
+
+def taken_at_enrollment(app: Flask, person: Person, own: Browser) -> str:
+    page = own.get("/mfa/setup")
+    assert own.submit(page, code=scan(page, person).code()).h1 == "Security"
+    return person.code()

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from models import TABLES, Event, RecoveryCode, Throttle
+from models import TABLES, Event, RecoveryCode, Throttle, User
+from tests.support.people import Person
 
 
 def known_of(table: Any) -> Any:
@@ -51,3 +52,18 @@ def statements(caplog: pytest.LogCaptureFixture, act: Callable[[], Any]) -> list
         caplog.clear()
         act()
         return [str(record.msg[0]) for record in caplog.records if record.name == "peewee"]  # type: ignore[index]
+
+
+def secret_of(person: Person) -> bytes | None:
+    """What the app holds that now opens this account."""
+    return User.get(User.email == person.email).authenticator().secret()
+
+
+def update(app: Flask, column: Any, value: Any, *where: Any) -> None:
+    """Change a column behind the app's back, in the rows where it holds something."""
+    with app.app_context():
+        assert column.model.update({column: value}).where(column.is_null(False), *where).execute()
+
+
+def ids(app: Flask) -> dict[str, int]:
+    return {row["email"]: row["id"] for row in rows(app, User)}

@@ -32,7 +32,7 @@ from tests.support.people import (
 )
 from tests.support.tables import known_of
 
-REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "3000"))
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000"))
 PER_VISIT = 8  # on average, rather more
 
 ANSWERS = {200, 303, 308, 400, 403, 404, 405, 413, 422, 429}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from authn import passwords, recovery_codes
+from authn import passwords
 from authn.passwords import Cost, Hasher
-from models import RecoveryCode, Throttle, TotpAuthenticator, User
+from models import Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.forms import Site, bare
 from tests.support.guesses import GUESS_IDS, GUESSES, guesser, wrong_one_time_code, wrong_password, wrong_recovery_code
@@ -41,11 +41,6 @@ def test_the_rank_test_tells_what_differs_from_what_does_not() -> None:
 
 NOBODY = "nobody@example.com"
 WRONG = "a guess of somebody"
-
-
-def change(site: Site, person: Person, act: Callable[[Flask, str], Any]) -> Person:
-    act(site.app, person.email)
-    return person
 
 
 def are_separable(site: Site, tries: list[tuple[str, str]], goes: int) -> bool:
@@ -84,7 +79,8 @@ def dear(make_app: Callable[..., Flask], make_person: Callable[..., Person]) -> 
 
 def test_no_time_tells_who_is_here(dear: Site) -> None:
     """Nobody, a wrong password, a deactivated person's right one, and one too long to be hashed."""
-    away = change(dear, dear.person("away@example.com"), acts.deactivate)
+    away = dear.person("away@example.com")
+    acts.deactivate(dear.app, away.email)
     tries = [(NOBODY, WRONG), (dear.omar.email, WRONG), (away.email, PASSWORD), (dear.ines.email, "x" * 4097)]
     assert not are_separable(dear, tries, goes=3)
 
@@ -118,19 +114,6 @@ def test_opening_a_sealed_secret_costs_nothing_that_can_be_timed(site: Site) -> 
     assert time.process_time() - started < 0.2
     browser.submit("/login/code", code=site.omar.code())
     assert browser.get("/account").status == 200
-
-
-CODE = "7F1K-9QXM-2D8R-HJ5T-V0WB-4NZ"  # with a 0 and a 1, which have look-alikes; one symbol is missing
-
-
-@pytest.fixture
-def code(app: Flask, omar: Person) -> str:
-    """Omar's recovery code."""
-    omar.recovery_code = CODE + recovery_codes.check_character(CODE.replace("-", ""))
-    with app.app_context():
-        digest = recovery_codes.digest(omar.recovery_code.replace("-", ""), 1)
-        RecoveryCode.update(digest=digest).execute()
-    return omar.recovery_code
 
 
 @pytest.mark.parametrize(("guess", "free"), GUESSES, ids=GUESS_IDS)

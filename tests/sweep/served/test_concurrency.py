@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from models import Enrollment, RecoveryCode, Retirement, Session, Throttle, TotpAuthenticator, User
+from models import Enrollment, RecoveryCode, Retirement, Session, TotpAuthenticator, User
 from tests.support import servers
 from tests.support.pages import Form, read_page
 from tests.support.people import Person, save_new_code
 from tests.support.races import at_once
 from tests.support.servers import MOMENTS, Answer, Moment, RemoteBrowser, World
+from tests.support.tables import forget_failures
 
 BROWSERS = 20
 ROUNDS = max(20, int(os.environ.get("ROUNDS", "20")))  # of each race, in all of its ways together
@@ -29,12 +30,6 @@ pytestmark = pytest.mark.databases
 def clicks(browser: RemoteBrowser, form: Form, **typed: Any) -> Callable[[], Answer]:
     """Sending the form with this typed in."""
     return lambda: browser.ask(form.action, "POST", {**form.fields, **typed})
-
-
-def forget_failures(app: Flask) -> None:
-    """The losers of a round have made tries; the next round begins without them."""
-    with app.app_context():
-        Throttle.delete().execute()
 
 
 def of_person(app: Flask, person: Person, table: Any, *where: Any) -> int:
