@@ -15,7 +15,7 @@ from flask import Flask
 
 from models import Event, Kind, Setting, TotpAuthenticator, User
 from tests.support.apps import KEY, ROOT
-from tests.support.commands import one_line, refusal, run, said
+from tests.support.commands import actors, one_line, people, refusal, run, said
 from tests.support.forms import Site
 from tests.support.pages import Browser
 from tests.support.people import (
@@ -96,12 +96,6 @@ def test_a_password_is_asked_for_until_it_is_typed_the_same_twice(app: Flask, cl
     assert PASSWORD not in result.output
     assert result.stdout.splitlines()[-1].startswith(f"Added {NORA}.")
     assert enroll(browser, Person(NORA, clock)).h1 == "Security"
-
-
-def people(app: Flask) -> list[dict[str, object]]:
-    result = run(app, "users", "list", "--json")
-    assert result.exit_code == 0, result.output
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("flags", [[], ["--admin"]], ids=["a person", "an admin"])
@@ -261,11 +255,6 @@ def test_the_switch_is_in_force_at_the_next_request_of_every_app_on_the_database
     assert in_force() == {(True, 200, "Recovery codes are on, as the switch says.")}
     assert said(run(there, "recovery-codes", "disable")) == "Recovery codes are off."
     assert in_force() == off
-
-
-def actors(app: Flask) -> set[str]:
-    with app.app_context():
-        return {event.actor for event in Event.select()}
 
 
 def test_throwing_the_switch_is_recorded_and_reading_it_is_not(make_app: Make) -> None:

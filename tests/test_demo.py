@@ -1,14 +1,13 @@
 """The demo: three people, and a phone that shows their codes."""
 
-import json
 import re
 from collections.abc import Callable
 
 import pytest
 from flask import Flask
 
-from models import Event, RecoveryCode, Session, TotpAuthenticator, User
-from tests.support.commands import refusal, run
+from models import RecoveryCode, Session, TotpAuthenticator, User
+from tests.support.commands import actors, people, refusal, run
 from tests.support.pages import Browser
 from tests.support.people import (
     Clock,
@@ -23,17 +22,6 @@ from tests.support.people import (
 from tests.support.tables import count, kinds, rows
 
 Make = Callable[..., Flask]
-
-
-def people(app: Flask) -> list[dict[str, object]]:
-    result = run(app, "users", "list", "--json")
-    assert result.exit_code == 0, result.output
-    return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-def actors(app: Flask) -> set[str]:
-    with app.app_context():
-        return {event.actor for event in Event.select()}
 
 
 @pytest.fixture

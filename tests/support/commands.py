@@ -1,9 +1,12 @@
 """The flask commands, and the one line that each of them says."""
 
+import json
 import re
 
 from click.testing import Result
 from flask import Flask
+
+from models import Event
 
 
 def run(app: Flask, *args: str, typed: str | None = None) -> Result:
@@ -39,3 +42,14 @@ def link(app: Flask, *command: str) -> str:
     url = result.stdout.split()[-1]
     assert url.startswith("http://localhost:5000/welcome/")
     return url.removeprefix("http://localhost:5000")
+
+
+def people(app: Flask) -> list[dict[str, object]]:
+    result = run(app, "users", "list", "--json")
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def actors(app: Flask) -> set[str]:
+    with app.app_context():
+        return {event.actor for event in Event.select()}
