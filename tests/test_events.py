@@ -1,5 +1,5 @@
-"""The record: every case of the checklist's table 9 is an event in the table and one line of JSON in the log, which no
-name, address or browser can break, and in which nothing stands that is secret or was typed."""
+"""The record: every kind of event is a row in the table and one line of JSON in the log, which no name, address or
+browser can break, and in which nothing stands that is secret or was typed."""
 
 import json
 import logging
