@@ -1,4 +1,4 @@
-"""The composition root: create_app puts settings, store, blueprints, headers and error pages together."""
+"""The composition root: create_app puts settings, database, blueprints, headers and error pages together."""
 
 import logging
 import sys
@@ -20,13 +20,18 @@ from peewee import IntegrityError
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+import database
 import settings
-import store
 from authn.passwords import Policy, TooBusy
 from authn.sealing import Keyring, Unreadable
-from blueprints import account, admin, cli, demo, enrollment, login, recovery, signin, words
-from models import CodesAreOff, Event, Kind, Paused, Superseded, User, recorded
-from notices import Mailer
+from authn.throttle import Paused
+from blueprints import access, account, admin, cli, demo, enrollment, login, messages, recovery, session
+from flows import sessions
+from flows.audit import record, recorded
+from flows.codes import CodesAreOff
+from flows.transactions import Superseded
+from mail import Mailer
+from models import EventKind, User
 
 BODY_LIMIT_BYTES = 64 * 1024
 RETRY_SECONDS = 30
@@ -45,18 +50,18 @@ HEADERS = {
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """The app. `config` wins over FLASK_ variables; ConfigurationError when a setting is wrong."""
+    """Return the app. `config` wins over FLASK_ variables. Raise ConfigurationError when a setting is wrong."""
     app = Flask(__name__)
     app.config.update(settings.load(config or {}, Path(app.instance_path)))
     _configure(app)
     own = app.extensions["store"] = _make_store(app.config)
     _open_store(app, own)
-    _send_notices(app, own)
+    _send_mail(app, own)
     _log_to_stderr()
 
     app.before_request(_refuse_foreign_requests)
     CSRFProtect(app)
-    app.before_request(signin.gate)
+    app.before_request(access.gate)
     app.after_request(_add_headers)
     manager = LoginManager(app)
     manager.session_protection = None  # it would write a hash of address and browser into the cookie
@@ -68,11 +73,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         app.register_blueprint(demo.bp)
     for group in (cli.db, cli.users, cli.codes, cli.keys, cli.events, demo.commands):
         app.cli.add_command(group)
-    app.add_url_rule("/healthz", "healthz", signin.public(_healthz))
+    app.add_url_rule("/healthz", "healthz", access.public(_healthz))
 
-    app.context_processor(words.for_templates)
-    for filter_ in (words.day, words.moment, words.iso, words.stamp, words.duration):
-        app.add_template_filter(filter_)
+    messages.add_to(app)
     _register_error_pages(app)
     app.log_exception = partial(_log_exception, app)  # type: ignore[method-assign]
     return app
@@ -99,9 +102,9 @@ def _configure(app: Flask) -> None:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
 
-def _make_store(config: Mapping[str, Any]) -> store.Store:
-    return store.Store(
-        store.connect_database(config["DATABASE_URL"]),
+def _make_store(config: Mapping[str, Any]) -> database.Store:
+    return database.Store(
+        database.connect_database(config["DATABASE_URL"]),
         Keyring([config["SECRET_KEY"], *config["SECRET_KEY_FALLBACKS"]]),
         Policy(
             config["PASSWORD_HASH_COST"],
@@ -109,21 +112,15 @@ def _make_store(config: Mapping[str, Any]) -> store.Store:
             config["PASSWORD_MIN_LENGTH"],
             config["SITE_NAME"],
         ),
-        store.Lifetimes(
-            sign_in=config["SIGN_IN_SECONDS"],
-            enrollment=config["ENROLLMENT_SECONDS"],
-            idle=config["SESSION_IDLE_SECONDS"],
-            overall=config["SESSION_LIFETIME_SECONDS"],
-        ),
-        config["ADDRESS_LIMIT"],
+        config,
     )
 
 
-def _open_store(app: Flask, own: store.Store) -> None:
-    """Let the tables live in this app's own store while one of its contexts is open."""
+def _open_store(app: Flask, own: database.Store) -> None:
+    """Have the tables live in this app's own store while one of its contexts is open."""
 
     def open_own(_app: Flask) -> None:
-        g.store = store.opened(own)
+        g.store = database.opened(own)
         g.store.__enter__()
 
     def close_own(_error: BaseException | None) -> None:
@@ -133,7 +130,7 @@ def _open_store(app: Flask, own: store.Store) -> None:
     app.teardown_appcontext(close_own)
 
 
-def _send_notices(app: Flask, own: store.Store) -> None:
+def _send_mail(app: Flask, own: database.Store) -> None:
     config = app.config
     if config["MAIL_URL"]:
         app.extensions["mailer"] = Mailer(  # which keeps it alive: the signal holds it weakly
@@ -163,7 +160,7 @@ def _refuse_foreign_requests() -> None:
 
 
 def _is_ours(origin: str) -> bool:
-    """Whether the host is SITE_URL's, or on this machine any loopback name. The scheme is the proxy's affair."""
+    """Return whether the host is SITE_URL's, or on this machine any loopback name. The scheme is the proxy's affair."""
     try:
         site, host = urlsplit(current_app.config["SITE_URL"]), urlsplit(origin)
     except ValueError:
@@ -174,7 +171,7 @@ def _is_ours(origin: str) -> bool:
 
 
 def _is_safe(origin: str) -> bool:
-    """Whether the page was loaded as SITE_URL says: over https where that is."""
+    """Return whether the page was loaded as SITE_URL says: over https where that is."""
     return origin.startswith("https:") or current_app.config["SITE_URL"].startswith("http:")
 
 
@@ -188,13 +185,13 @@ def _add_headers(response: Response) -> Response:
 
 
 def _log_exception(app: Flask, error: Any) -> None:
-    """By the endpoint: a path may hold the token of a link that still works."""
+    """Name the endpoint, not the path: that may hold the token of a link that still works."""
     app.logger.error("exception in %s [%s]", request.endpoint, request.method, exc_info=error)
 
 
 def _healthz() -> ResponseReturnValue:
-    """Whether the database answers and its tables are up to date. Says no more than that to strangers."""
-    store.check_migrations()
+    """Say whether the database answers and its tables are up to date, and no more than that to strangers."""
+    database.check_migrations()
     return Response("ok", mimetype="text/plain")
 
 
@@ -205,49 +202,51 @@ def _register_error_pages(app: Flask) -> None:
         ParseException: lambda _: _http_error(BadRequest()),  # a body sent in broken chunks
         Paused: _paused,
         TooBusy: _too_busy,
-        CodesAreOff: lambda _: signin.codes_are_off(),
+        CodesAreOff: lambda _: access.codes_are_off(),
         Superseded: _superseded,
         Unreadable: _unreadable,
     }
     for error, page in pages.items():
         app.register_error_handler(error, _while_there_is_a_database(page))
-    for unavailable in store.UNAVAILABLE:
+    for unavailable in database.UNAVAILABLE:
         app.register_error_handler(unavailable, _database_unavailable)
 
 
 def _while_there_is_a_database(page: Callable[[Any], ResponseReturnValue]) -> Callable[[Any], ResponseReturnValue]:
-    """Flask does not look for a handler of what a handler raises."""
+    """Handle what an error page raises itself: Flask does not."""
 
     def handle(error: Exception) -> ResponseReturnValue:
         try:
             return page(error)
-        except store.UNAVAILABLE as away:
+        except database.UNAVAILABLE as away:
             return _database_unavailable(away)
-        except (Superseded, IntegrityError) as gone:  # whom it is about has been removed meanwhile
+        except (Superseded, IntegrityError) as gone:  # the person was deleted meanwhile
             return _superseded(gone)
 
     return handle
 
 
 def _load_user(_request: Request) -> User | None:
-    """For Flask-Login's current_user, which every page asks for, also the one that says the database is away."""
+    """Return Flask-Login's current_user. The page that says the database is away asks for it too."""
     try:
-        return signin.load_user()
-    except store.UNAVAILABLE:
+        return session.signed_in_person()
+    except database.UNAVAILABLE:
         return None
 
 
 def _stale_form(error: CSRFError) -> ResponseReturnValue:
-    """The same page for a form that was open too long and for one that another site sent: neither changes anything."""
-    Event.record(Kind.REQUEST_REFUSED, signin.act(), signin.person(), str(error.description))
+    """Answer a form that was open too long and one that another site sent with one page: nothing was changed."""
+    record(EventKind.REQUEST_REFUSED, session.context(), session.person(), str(error.description))
     return render_template("errors/stale_form.html"), 400
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
-    """One page for every status; the answer keeps what the protocol asks for, as Allow with 405."""
+    """Answer every status with one page, and keep what the protocol asks for, as Allow with 405."""
     if error.response is not None:
         return error.response
     answer, status = error.get_response(), error.code or 500
+    if status == 500:
+        session.forget_visit()  # the page asks who is signed in, which may be what went wrong
     if request_ctx.url_adapter is None:  # the Host cannot be read, so that no page with links can be made
         return answer
     reference = token_hex(4) if status == 500 else None
@@ -258,43 +257,43 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def _status_page(status: int, reference: str | None = None) -> str:
-    title, advice = words.STATUS_PAGES.get(status, words.STATUS_PAGES[400])
-    user = signin.load_user() if status == 403 else None
+    title, advice = messages.of_status(status)
+    user = session.signed_in_person() if status == 403 else None
     if user:
         advice = f"You're signed in as {user.email}, which isn't an administrator."
     return render_template("errors/status.html", title=title, advice=advice, reference=reference)
 
 
 def _paused(paused: Paused) -> ResponseReturnValue:
-    wait = paused.until - signin.now() if paused.until else 3600
-    Event.record(Kind.PAUSED, signin.act(), signin.person())
+    wait = paused.until - session.now() if paused.until else 3600
+    record(EventKind.PAUSED, session.context(), session.person())
     page = render_template("errors/paused.html", until=paused.until, wait=max(wait, 1))
     return page, 429, {"Retry-After": str(max(wait, 1))}
 
 
 def _superseded(_: Exception) -> ResponseReturnValue:
-    """The cookie is left alone: a faster request of the same browser has brought, or will bring, a new one."""
+    """Leave the cookie alone: a faster request of the same browser has brought a new one, or will."""
     return redirect(url_for("login.password"), 303)
 
 
 def _unreadable(unreadable: Unreadable) -> ResponseReturnValue:
-    """Sealed under a key that is gone, or tampered with: end this sign-in, so that the next one makes it anew."""
-    sign_in = signin.current()
-    Event.record(Kind.UNREADABLE, signin.act(), signin.person(), str(unreadable))
-    if sign_in:
-        sign_in.end(Kind.SIGN_IN_ENDED, signin.act())
+    """End this sign-in, so that the next one makes anew what was sealed under a lost key or tampered with."""
+    there = session.visit().session
+    record(EventKind.UNREADABLE, session.context(), session.person(), str(unreadable))
+    if there:
+        sessions.end(there, EventKind.SIGN_IN_ENDED, session.context())
     return redirect(url_for("login.password", notice="unreadable"), 303)
 
 
 def _too_busy(_: TooBusy) -> ResponseReturnValue:
-    """Those who are turned away together are told to come back at different times."""
-    title, advice = words.BUSY_PAGE
+    """Tell those who are turned away together to come back at different times."""
+    title, advice = messages.of_status("busy")
     page = render_template("errors/status.html", title=title, advice=advice)
     return page, 503, {"Retry-After": str(2 + randbelow(7))}
 
 
 def _database_unavailable(error: Exception) -> ResponseReturnValue:
     current_app.logger.error("the database is not available: %s", error)
-    g.sign_in = None  # it may tell of what was not committed
-    store.reconnect()
+    session.forget_visit()
+    database.reconnect()
     return _status_page(503), 503, {"Retry-After": str(RETRY_SECONDS)}

@@ -16,6 +16,7 @@ from click import ClickException
 from authn.passwords import Cost
 
 KEY_MIN_LENGTH = 32
+_LONGEST_NAME = 120
 
 
 class ConfigurationError(ClickException):
@@ -35,10 +36,6 @@ def _boolean(value: Any) -> bool:
     if known is None:
         raise ValueError("must be true or false")
     return known
-
-
-def _boolean_or_unset(value: Any) -> bool | None:
-    return None if value is None else _boolean(value)
 
 
 def _number(at_least: int) -> Callable[[Any], int]:
@@ -61,6 +58,8 @@ def _site_name(value: Any) -> str:
     name = _text(value)
     if ":" in name:
         raise ValueError("must have no colon: authenticator apps take it for the end of the name")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"must have at most {_LONGEST_NAME} bytes, or no QR code holds it")
     return name
 
 
@@ -75,18 +74,14 @@ def _site_url(value: Any) -> str:
     return f"{scheme}://{host}" if is_usual else f"{scheme}://{host}:{port}"
 
 
-def _database_url(value: Any) -> str | None:
-    if value is None:
-        return None
+def _database_url(value: Any) -> str:
     url = _text(value)
     if not url.startswith(("sqlite:///", "postgresql://")):
         raise ValueError("must begin with sqlite:/// or postgresql://")
     return url
 
 
-def _mail_url(value: Any) -> str | None:
-    if value is None:
-        return None
+def _mail_url(value: Any) -> str:
     url = _text(value)
     form = re.fullmatch(r"smtps?://(?:[^@/?#\s]*@)?[^@/?#:\s]+(?::([0-9]{1,5}))?/?(\?from=[^@&#\s]+@[^@&#\s]+)?", url)
     if form is None or int(form[1] or 0) > 65535:
@@ -94,9 +89,7 @@ def _mail_url(value: Any) -> str | None:
     return url
 
 
-def _secret_key(value: Any) -> str | None:
-    if value is None:
-        return None
+def _secret_key(value: Any) -> str:
     if not isinstance(value, str) or len(value) < KEY_MIN_LENGTH:
         raise ValueError(f"must be at least {KEY_MIN_LENGTH} random characters")
     return value
@@ -106,7 +99,7 @@ def _secret_keys(value: Any) -> list[str]:
     if not isinstance(value, str | list | tuple):
         raise ValueError("must be keys separated by commas")
     keys = [key.strip() for key in value.split(",")] if isinstance(value, str) else value
-    return [key for key in map(_secret_key, keys) if key]
+    return [_secret_key(key) for key in keys if key]
 
 
 def _hash_cost(value: Any) -> Cost:
@@ -126,7 +119,7 @@ def _clock(value: Any) -> Callable[[], float]:
 
 
 SETTINGS = {
-    "RECOVERY_CODES_ENABLED": Setting(None, _boolean_or_unset),
+    "RECOVERY_CODES_ENABLED": Setting(None, _boolean),
     "SITE_NAME": Setting("Sparekey", _site_name),
     "SITE_URL": Setting("http://localhost:5000", _site_url),
     "SUPPORT_CONTACT": Setting("the person who runs this site", _text),
@@ -176,7 +169,7 @@ def is_loopback(host: str) -> bool:
 
 def _read(key: str, setting: Setting, value: Any) -> Any:
     try:
-        return setting.read(value)
+        return None if value is None else setting.read(value)
     except ValueError as error:
         raise ConfigurationError(f"{key} {error}.") from None
 

@@ -8,7 +8,7 @@ _LONGEST_TYPED = 1000  # normalizing takes time with the square of the length
 
 
 def fold(typed: str) -> str | None:
-    """The one spelling of this address (NFKC, case folded, no space around it); None when it is not an address.
+    """Return the one spelling of this address (NFKC, case folded, no space around it); None when it is no address.
 
     A colon is refused: in the label that an authenticator app reads, it ends the site's name."""
     if len(typed) > _LONGEST_TYPED:

@@ -13,6 +13,8 @@ from threading import BoundedSemaphore
 
 from passlib.context import CryptContext
 
+from authn.refusals import CommonPassword, PasswordTooLong, PasswordTooShort, WeakPassword
+
 MAX_LENGTH = 4096  # passlib's own; more is refused like any wrong password
 _LONGEST_WAIT_SECONDS = 5
 _LONGEST_LINE = 10  # who waits keeps a thread of the server busy: gunicorn.conf.py has more threads than this
@@ -20,11 +22,7 @@ _TAIL = re.compile(r"[0-9!.?]{0,4}$")
 
 
 class TooBusy(Exception):
-    """Too many are waiting for a slot for hashing, or none came free in time. Nothing was compared."""
-
-
-class Refused(ValueError):
-    """The password may not be chosen; the text says why and what to do."""
+    """Too many passwords wait to be hashed, or none of the slots came free in time. Nothing was compared."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,13 @@ class Cost:
     parallelism: int = 4
 
 
-class Hasher:
-    """Hashes with argon2id at one cost, in at most `slots` threads at once: each takes its memory and a core. Passwords
-    are brought to NFC first and otherwise taken as they are. TooBusy when no slot comes free within five seconds."""
+class Policy:
+    """What one site demands of passwords, and how it hashes them: with argon2id at one cost, in at most `slots` threads
+    at once, since each takes its memory and a core. Raise TooBusy when no slot comes free within five seconds.
+    Passwords are brought to NFC first and otherwise taken as they are."""
 
-    def __init__(self, cost: Cost, slots: int = 1) -> None:
+    def __init__(self, cost: Cost, slots: int = 1, min_length: int = 15, site_name: str = "") -> None:
+        self._min_length, self._site_name = min_length, site_name
         self._slots, self._places = BoundedSemaphore(slots), BoundedSemaphore(slots + _LONGEST_LINE)
         self._context = CryptContext(
             ["argon2"],
@@ -57,9 +57,9 @@ class Hasher:
             return str(self._context.hash(_normalized(password)))
 
     def verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
-        """Whether it is the password, and a new hash to store where the cost has changed since.
+        """Return whether it is the password, and a new hash to store where the cost has changed since.
 
-        Nobody's password (None) and one that is too long cost what a wrong one costs."""
+        Nobody's password (`stored` is None) and one that is too long cost what a wrong one costs."""
         typed = _normalized(password)
         if len(typed) > MAX_LENGTH:
             typed, stored = "", None
@@ -67,9 +67,14 @@ class Hasher:
             matches, renewed = self._context.verify_and_update(typed, stored or self._nobody)
         return bool(matches), renewed
 
-    def place_in_line(self) -> AbstractContextManager[None]:
-        """For whoever is about to verify: one of as many places as are hashed for and may wait; TooBusy, at once, when
-        all are taken, so that a flood of sign-ins leaves the server threads for everybody else."""
+    def weakness(self, password: str, email: str) -> WeakPassword | None:
+        """Return why the person with this address may not choose the password; None when they may."""
+        name, _, host = email.partition("@")
+        return weakness(password, self._min_length, (self._site_name, email, name, host, host.partition(".")[0]))
+
+    def queued(self) -> AbstractContextManager[None]:
+        """Hold a place in the line while a password is verified. Raise TooBusy at once when the line is full, so that a
+        flood of sign-ins leaves threads of the server to everybody else."""
         return _one_of(self._places, wait_seconds=0)
 
     def _slot(self) -> AbstractContextManager[None]:
@@ -86,41 +91,24 @@ def _one_of(places: BoundedSemaphore, wait_seconds: float) -> Iterator[None]:
         places.release()
 
 
-class Policy(Hasher):
-    """What one site demands of the passwords people choose, and what their hashes cost."""
-
-    def __init__(self, cost: Cost, slots: int, min_length: int, site_name: str) -> None:
-        super().__init__(cost, slots)
-        self._min_length, self._site_name = min_length, site_name
-
-    def check(self, password: str, email: str) -> None:
-        """Raise Refused unless the person with this address may choose the password."""
-        name, _, host = email.partition("@")
-        check_choice(password, self._min_length, (self._site_name, email, name, host, host.partition(".")[0]))
-
-    def hash_choice(self, password: str, email: str) -> str:
-        """The hash of a password that the person may choose; Refused when it may not be."""
-        self.check(password, email)
-        return self.hash(password)
-
-
-def check_choice(password: str, min_length: int, names: Sequence[str]) -> None:
-    """Raise Refused unless the password may be chosen. `names` are words it must not consist of: the site's, the
-    person's. Compared is the whole password, never a part of it (NIST SP 800-63B-4 3.1.1.2)."""
+def weakness(password: str, min_length: int, names: Sequence[str]) -> WeakPassword | None:
+    """Return why the password may not be chosen; None when it may. It must not consist of `names`: words of the site
+    and the person. The whole password is compared, never a part of it (NIST SP 800-63B-4 3.1.1.2)."""
     password = _normalized(password)
     length = len(password)
     if length < min_length:
-        raise Refused(f"Use at least {min_length} characters; that has {length}. A few unrelated words do well.")
+        return PasswordTooShort(length, min_length)
     if length > MAX_LENGTH:
-        raise Refused(f"Use at most {MAX_LENGTH:,} characters.")
+        return PasswordTooLong(MAX_LENGTH)
     folded = password.casefold()
     known = _common() | {_normalized(name).casefold() for name in names if name}
     if any(_is_made_of(word, known) for word in (folded, _TAIL.sub("", folded))):
-        raise Refused("That's too easy to guess: it's made of common passwords or names. Use a few unrelated words.")
+        return CommonPassword()
+    return None
 
 
 def _is_made_of(text: str, words: frozenset[str]) -> bool:
-    """Whether the text is one of the words, one repeated, or two of them joined."""
+    """Return whether the text is one of the words, one repeated, or two of them joined."""
     period = (text + text).find(text, 1)  # the length of the shortest unit that repeats to the whole text
     if text[:period] in words:
         return True
@@ -129,13 +117,14 @@ def _is_made_of(text: str, words: frozenset[str]) -> bool:
 
 @cache
 def _common() -> frozenset[str]:
-    """The 30,000 commonest leaked passwords, as zxcvbn ships them, and single characters, for those who hold down a
-    key. Loaded when somebody first chooses a password."""
+    """Return the 30,000 commonest leaked passwords, as zxcvbn ships them, and single characters, which somebody types
+    who holds down a key. They are loaded when somebody first chooses a password."""
     from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
     return frozenset(FREQUENCY_LISTS["passwords"]) | set(string.ascii_lowercase + string.digits)
 
 
 def _normalized(password: str) -> str:
-    """In NFC; but what is far too long is left as it is, for normalizing takes time with the square of the length."""
+    """Return the password in NFC. One that is far too long is left as it is: normalizing takes time with the square of
+    the length."""
     return password if len(password) > 2 * MAX_LENGTH else unicodedata.normalize("NFC", password)

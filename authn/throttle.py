@@ -1,5 +1,4 @@
-"""How long to wait after how many wrong tries. Where the counts live, and that a try is charged before it is compared,
-is decided in models."""
+"""How long to wait after how many wrong tries. The counts are kept in flows/throttle.py."""
 
 import re
 from dataclasses import dataclass
@@ -11,17 +10,25 @@ _FIRST_PAUSE_SECONDS = 30
 LONGEST_PAUSE_SECONDS = 3600
 
 
+class Paused(Exception):
+    """Nothing is compared before `until` (seconds UTC). None means: before an admin acts or the secret is another."""
+
+    def __init__(self, until: int | None) -> None:
+        super().__init__(until)
+        self.until = until
+
+
 @dataclass(frozen=True)
 class Limit:
-    """The `free`-th failure in a row brings the first pause, each one after it one twice as long; at `stop` failures
-    nothing is compared any more (NIST SP 800-63B-4 3.2.2 allows at most 100)."""
+    """The `free`-th failure in a row brings the first pause, and each one after it a pause twice as long. At `stop`
+    failures nothing is compared any more (NIST SP 800-63B-4 3.2.2 allows at most 100)."""
 
     kind: str
     free: int
     stop: int | None = None
 
     def pause_seconds(self, failures: int) -> int:
-        """How long nothing is compared after this many failures in a row."""
+        """Return how long nothing is compared after this many failures in a row."""
         if failures < self.free:
             return 0
         doublings = min(failures - self.free, 30)
@@ -38,8 +45,8 @@ EVERY_LIMIT = (PASSWORD, ONE_TIME_CODE, RECOVERY_CODE)
 
 
 def network(remote_addr: str) -> str:
-    """What counts as one address: all of IPv4's, and the 64 leading bits of IPv6's, which one household has to itself.
-    Some proxies write the port along. Text that is no address counts as itself."""
+    """Return what counts as one address: the whole of IPv4's, and the leading 64 bits of IPv6's, which are one
+    household's. A port that a proxy added is dropped. Text that is no address counts as itself."""
     address = _address(remote_addr) or _address(re.sub(r"\]?:[0-9]+$", "", remote_addr).removeprefix("["))
     if address is None:
         return remote_addr

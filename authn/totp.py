@@ -1,5 +1,5 @@
-"""Time-based one-time codes (RFC 6238: SHA-1, six digits, 30 s), as passlib computes them. Who may use one, and that
-it works once, is decided in models."""
+"""Time-based one-time codes (RFC 6238: SHA-1, six digits, 30 s), as passlib computes them. That each works once is the
+affair of flows/second_factor.py."""
 
 import re
 import secrets
@@ -17,13 +17,13 @@ def new_secret() -> bytes:
 
 
 def read(typed: str) -> str | None:
-    """The six digits that were meant, without spaces and dashes; None when they are not six digits."""
+    """Return the six digits that were meant, without spaces and dashes; None when they are not six digits."""
     code = re.sub(r"[\s-]", "", typed)
     return code if re.fullmatch("[0-9]{6}", code) else None
 
 
 def matching_step(secret: bytes, code: str, now: int) -> int | None:
-    """The 30-second step this code belongs to, from one before now to one after; None when it belongs to none."""
+    """Return the 30-second step that shows this code, from one before `now` to one after; None when none does."""
     try:
         return int(_totp(secret).match(code, time=now, window=WINDOW_SECONDS).counter)
     except TokenError:
@@ -35,17 +35,17 @@ def code_at(secret: bytes, now: int) -> str:
 
 
 def seconds_left(now: int) -> int:
-    """Until the app shows the next code."""
+    """Return the seconds until the app shows the next code."""
     return PERIOD_SECONDS - now % PERIOD_SECONDS
 
 
 def setup_key(secret: bytes) -> str:
-    """The secret as a person types it into the app: base32 in groups of four."""
+    """Return the secret as a person types it into the app: base32 in groups of four."""
     return str(group_string(_totp(secret).base32_key, sep=" "))
 
 
 def read_setup_key(typed: str) -> bytes | None:
-    """The secret behind a setup key, however it was spaced; None when it is not one, or under 80 bits."""
+    """Return the secret behind a setup key, however it was spaced; None when it is none, or has under 80 bits."""
     if len(re.sub(r"[\s=-]", "", typed)) < 16:
         return None
     try:
@@ -55,7 +55,7 @@ def read_setup_key(typed: str) -> bytes | None:
 
 
 def uri(secret: bytes, issuer: str, account: str) -> str:
-    """The otpauth URI behind the QR code."""
+    """Return the otpauth URI behind the QR code."""
     return str(_totp(secret).to_uri(label=account, issuer=issuer))
 
 

@@ -10,7 +10,7 @@ from flask_wtf import FlaskForm
 from passlib.context import CryptContext
 from wtforms import PasswordField, StringField
 
-from store import connect_database
+from database import connect_database
 
 app = Flask(__name__)
 app.config["SECRET_KEY"] = os.environ["FLASK_SECRET_KEY"]

@@ -19,7 +19,9 @@ from flask import Flask
 from app import create_app
 from authn import recovery_codes, totp
 from benchmarks.visitor import Visitor
-from models import Act, Session, Setting, TotpAuthenticator, User
+from flows import codes, demo, sessions
+from flows.transactions import Context, locked
+from models import Session, TotpAuthenticator, User
 from tests.support.races import at_once
 
 ROOT = Path(__file__).parent.parent
@@ -72,7 +74,7 @@ class Site:
         with closing(sqlite3.connect(folder / "site.db")) as database:
             database.executescript(CROWD.format(count=crowd, password_hash=password_hash) if crowd else "")
         with app.app_context(), store.database.atomic():
-            Setting.switch_recovery_codes(True, Act(int(time.time())))
+            codes.switch(True, Context(int(time.time())))
             made = [_add(f"maya{number}@example.com", password_hash) for number in range(people)]
         return cls(folder, settings, app, people + crowd, iter(made))
 
@@ -97,9 +99,11 @@ class Site:
     def past_the_password(self, person: Person) -> Visitor:
         """A browser that has given the person's password, without the wait for its hash."""
         with self.app.app_context():
-            token = Session.start(User.get(User.email == person.email), "", Act(int(time.time()), "127.0.0.1"))
+            user, session = User.get(User.email == person.email), Session(next_path="")
+            with locked(context := Context(int(time.time()), "127.0.0.1"), user):
+                sessions.begin(session, user, context)
         signer: Any = self.app.session_interface.get_signing_serializer(self.app)  # type: ignore[attr-defined]
-        return Visitor(self.port, signer.dumps({"token": token}))
+        return Visitor(self.port, signer.dumps({"token": session.token}))
 
     def memory(self, what: str = "VmRSS") -> float:
         """What the largest worker takes, in MiB."""
@@ -108,10 +112,10 @@ class Site:
 
 
 def _add(email: str, password_hash: str) -> Person:
-    act, code = Act(int(time.time()) - 86400), recovery_codes.generate()
-    hashed = {"password_hash": password_hash, "password_changed_at": act.now}
-    user = User.create(email=email, created_at=act.now, **hashed)
-    user.enroll(act, recovery_code=code)
+    context, code = Context(int(time.time()) - 86400), recovery_codes.generate()
+    hashed = {"password_hash": password_hash, "password_changed_at": context.now}
+    user = User.create(email=email, created_at=context.now, **hashed)
+    demo.enroll(user, context, code)
     return Person(email, TotpAuthenticator.get(TotpAuthenticator.user == user).secret(), code)
 
 

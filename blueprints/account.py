@@ -3,104 +3,111 @@
 from flask import Blueprint, abort, redirect, url_for
 from flask.typing import ResponseReturnValue
 
-from authn.passwords import Refused
-from blueprints import signin
-from blueprints.forms import MAX_ID, ButtonForm, NewPasswordForm, PasswordForm, id_in_query, page, reject
-from models import Event, Invitation, RecoveryCode, Refusal, Session, Superseded
+from authn.refusals import LinkUsed
+from blueprints import access
+from blueprints.forms import (
+    MAX_ID,
+    PAGE,
+    ButtonForm,
+    NewPasswordForm,
+    PasswordForm,
+    first_page,
+    id_in_query,
+    page,
+    reject,
+)
+from blueprints.messages import explain
+from blueprints.session import context, current_session, go_on, now
+from flows import people, recovery, sessions
+from flows.transactions import Superseded
+from models import Event, Invitation, RecoveryCode, Session, recovery_codes_are_on
 
 bp = Blueprint("account", __name__)
 
 _RECENT = 10
-_PAGE = 50
 
 
 @bp.get("/account")
 def overview() -> ResponseReturnValue:
-    sign_in = signin.here()
-    user = sign_in.user
+    session = current_session()
+    user = session.user
     authenticator = user.authenticator()
     if authenticator is None:  # reset in this very moment
         raise Superseded
     return page(
         "account/overview.html",
         user=user,
-        here=sign_in,
+        current=session,
         authenticator=authenticator,
-        codes_on=signin.recovery_codes_on(),
+        codes_on=recovery_codes_are_on(),
         saved_code=RecoveryCode.saved(user).first(),
         unsaved_code=RecoveryCode.unsaved(user).first(),
-        waiting_for_device=user.is_waiting_for_a_device(),
-        recovery=user.unseen_recovery(),
-        sessions=Session.signed_in(user, signin.now()),
-        events=Event.page(user, size=_RECENT),
+        sessions=Session.signed_in(user, now()),
+        events=Event.page(user, None, _RECENT),
     )
 
 
 @bp.get("/account/activity")
 def activity() -> ResponseReturnValue:
-    events = Event.page(signin.here().user, before=id_in_query("before"), size=_PAGE + 1)
-    return page("account/activity.html", events=events[:_PAGE], more=len(events) > _PAGE)
+    found = Event.page(current_session().user, id_in_query("before"), PAGE + 1)
+    return page("account/activity.html", **first_page(found))
 
 
 @bp.post("/account/recovery-notice/dismiss")
 def dismiss_recovery_notice() -> ResponseReturnValue:
-    signin.here().user.dismiss_recovery_notice(signin.act())
+    recovery.dismiss_notice(current_session(), context())
     return redirect(url_for("account.overview"), 303)
 
 
 @bp.route("/account/password", methods=["GET", "POST"])
-@signin.step_up_required
+@access.step_up_required
 def password() -> ResponseReturnValue:
-    sign_in, form = signin.here(), PasswordForm()
+    form, session = PasswordForm(), current_session()
     if form.validate_on_submit():
-        try:
-            changed = sign_in.change_password(form.current_password.data, form.new_password.data, signin.act())
-        except Refused as refused:
-            reject(form.new_password, str(refused))
-        else:
-            if not isinstance(changed, Refusal):
-                return signin.go_on(changed, "password-changed", to=url_for("account.overview"))
-            reject(form.current_password, "That isn't your current password. Check it and try again.")
+        refusal = people.change_password(session, form.current_password.data, form.new_password.data, context())
+        if refusal is None:
+            return go_on(session, "password-changed", to=url_for("account.overview"))
+        form.refuse(refusal)
     return page("account/password.html", form)
 
 
 @bp.route("/account/recovery-code", methods=["GET", "POST"])
-@signin.recovery_codes_required
-@signin.step_up_required
+@access.recovery_codes_required
+@access.step_up_required
 def new_recovery_code() -> ResponseReturnValue:
-    form, user = ButtonForm(), signin.here().user
+    form, session = ButtonForm(), current_session()
     if form.validate_on_submit():
-        signin.here().make_new_code(signin.act())
+        recovery.make_new_code(session, context())
         return redirect(url_for("recovery.prompt"), 303)
-    return page("account/recovery_code.html", form, has_saved_code=user.has_saved_code())
+    return page("account/recovery_code.html", form, has_saved_code=session.user.has_saved_code())
 
 
 @bp.post(f"/account/sessions/<int(max={MAX_ID}):session_id>/revoke")
 def revoke_session(session_id: int) -> ResponseReturnValue:
-    if not signin.here().revoke(session_id, signin.act()):
+    if sessions.revoke(current_session(), session_id, context()):
         abort(404)
     return redirect(url_for("account.overview"), 303)
 
 
 @bp.post("/account/sessions/revoke-others")
 def revoke_others() -> ResponseReturnValue:
-    signed_in = signin.here().revoke_others(signin.act())
-    return redirect(url_for("account.overview", notice="others-out" if signed_in else "nowhere-else"), 303)
+    refusal = sessions.revoke_others(current_session(), context())
+    return redirect(url_for("account.overview", notice="nowhere-else" if refusal else "others-out"), 303)
 
 
 @bp.route("/welcome/<token>", methods=["GET", "POST"])
-@signin.public
+@access.public
 def welcome(token: str) -> ResponseReturnValue:
     """Where a one-time link leads: the person chooses a password and then signs in with it."""
-    invitation = Invitation.find(token, signin.now())
+    invitation = Invitation.find(token, now())
     if invitation is None:
         return page("account/link_used.html", status=404)
     form = NewPasswordForm()
     if form.validate_on_submit():
-        try:
-            if invitation.use(form.new_password.data, signin.act()):
-                return redirect(url_for("login.password", notice="welcome"), 303)
+        refusal = people.accept_invitation(invitation, form.new_password.data, context())
+        if refusal is None:
+            return redirect(url_for("login.password", notice="welcome"), 303)
+        if isinstance(refusal, LinkUsed):
             return page("account/link_used.html", status=404)
-        except Refused as refused:
-            reject(form.new_password, str(refused))
+        reject(form.new_password, explain(refusal))
     return page("account/welcome.html", form, email=invitation.user.email)

@@ -1,68 +1,58 @@
 """For admins: everybody's state, resets and links, the switch for recovery codes, the audit log."""
 
-from flask import Blueprint, abort, current_app, redirect, request, url_for
+from flask import Blueprint, abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from authn import email_addresses
-from blueprints import signin
-from blueprints.forms import MAX_ID, ReasonForm, SwitchForm, id_in_query, page
-from models import INVITATION_SECONDS, Event, Invitation, Person, RecoveryCode, Setting, User
+from blueprints import access
+from blueprints.forms import MAX_ID, PAGE, ReasonForm, SwitchForm, first_page, id_in_query, page
+from blueprints.session import admin_context, current_session, now, welcome_link
+from flows import codes
+from flows import people as flow
+from models import Event, Person, RecoveryCode, User, recovery_codes_are_fixed, recovery_codes_are_on
 
 bp = Blueprint("admin", __name__, url_prefix="/admin")
 
-_PAGE = 50
 _PERSON = f"/people/<int(max={MAX_ID}):person_id>"
+_CHANGES = {each.__name__: each for each in (flow.unlock, flow.activate, flow.deactivate, flow.promote, flow.demote)}
 
 
 @bp.before_request
 def admins_only() -> None:
-    if not signin.here().user.is_admin:
+    if not current_session().user.is_admin:
         abort(403)
 
 
 @bp.get("/people")
 def people() -> ResponseReturnValue:
     after = email_addresses.fold(request.args.get("after", "")) or ""
-    found = Person.page(signin.now(), after, _PAGE + 1)
-    return page(
-        "admin/people.html",
-        people=found[:_PAGE],
-        more=len(found) > _PAGE,
-        codes_on=signin.recovery_codes_on(),
-        myself=signin.here().user,
-    )
+    found = first_page(Person.page(now(), after, PAGE + 1))
+    return page("admin/people.html", **found, codes_on=recovery_codes_are_on(), myself=current_session().user)
 
 
 @bp.route(f"{_PERSON}/reset-mfa", methods=["GET", "POST"])
-@signin.step_up_required
+@access.step_up_required
 def reset_mfa(person_id: int) -> ResponseReturnValue:
     person, form = _person(person_id), ReasonForm()
-    if person == signin.here().user:
+    if person == current_session().user:
         return page("admin/not_yourself.html", status=403)
     if form.validate_on_submit():
-        return _show_link(person, person.reset_mfa(signin.admin_act(), form.reason.data or ""))
+        return _show_link(person, flow.reset(person, admin_context(), form.reason.data or ""))
     return page("admin/reset_mfa.html", form, person=person)
 
 
 @bp.post(f"{_PERSON}/invite")
-@signin.step_up_required
+@access.step_up_required
 def invite(person_id: int) -> ResponseReturnValue:
     person = _person(person_id)
-    return _show_link(person, Invitation.issue(person, signin.admin_act()))
+    return _show_link(person, flow.invite(person, admin_context()))
 
 
-@bp.post(f"{_PERSON}/<any(unlock, activate, deactivate, promote, demote):change>")
-@signin.step_up_required
+@bp.post(f"{_PERSON}/<any({', '.join(_CHANGES)}):change>")
+@access.step_up_required
 def change(person_id: int, change: str) -> ResponseReturnValue:
-    person, act = _person(person_id), signin.admin_act()
-    done = {
-        "unlock": person.unlock,
-        "activate": person.activate,
-        "deactivate": person.deactivate,
-        "promote": person.make_admin,
-        "demote": person.remove_admin,
-    }[change](act)
-    return redirect(url_for("admin.people", notice=change if done else "last-admin"), 303)
+    refusal = _CHANGES[change](_person(person_id), admin_context())
+    return redirect(url_for("admin.people", notice="last-admin" if refusal else change), 303)
 
 
 @bp.get("/settings")
@@ -71,36 +61,32 @@ def settings() -> ResponseReturnValue:
 
 
 @bp.route("/settings/recovery-codes", methods=["GET", "POST"])
-@signin.step_up_required
+@access.step_up_required
 def switch_recovery_codes() -> ResponseReturnValue:
     """Asks before turning the switch, and says what it will mean in numbers."""
-    form, on = SwitchForm(), signin.recovery_codes_on()
-    if current_app.config["RECOVERY_CODES_ENABLED"] is not None:
+    form = SwitchForm()
+    if recovery_codes_are_fixed():
         return _settings_page(403)
-    if form.validate_on_submit():
-        Setting.switch_recovery_codes(form.turn.data == "on", signin.admin_act())
+    if form.validate_on_submit() and codes.switch(form.turn.data == "on", admin_context()) is None:
         return redirect(url_for("admin.settings"), 303)
-    return page(
-        "admin/switch.html", form, on=on, saved=RecoveryCode.count_saved(), without=RecoveryCode.count_missing()
-    )
+    saved, without = RecoveryCode.count_saved(), RecoveryCode.count_missing()
+    return page("admin/switch.html", form, on=recovery_codes_are_on(), saved=saved, without=without)
 
 
 @bp.get("/audit")
 def audit() -> ResponseReturnValue:
     about = id_in_query("person")
     person = _person(about) if about is not None else None
-    events = Event.page(person, before=id_in_query("before"), size=_PAGE + 1)
-    return page("admin/audit.html", events=events[:_PAGE], person=person, more=len(events) > _PAGE)
+    found = Event.page(person, id_in_query("before"), PAGE + 1)
+    return page("admin/audit.html", **first_page(found), person=person)
 
 
 def _settings_page(status: int = 200) -> ResponseReturnValue:
-    fixed = current_app.config["RECOVERY_CODES_ENABLED"] is not None
-    return page("admin/settings.html", status=status, on=signin.recovery_codes_on(), fixed=fixed)
+    return page("admin/settings.html", status=status, on=recovery_codes_are_on(), fixed=recovery_codes_are_fixed())
 
 
 def _show_link(person: User, token: str) -> ResponseReturnValue:
-    until = signin.now() + INVITATION_SECONDS
-    return page("admin/link.html", person=person, link=signin.welcome_link(token), until=until)
+    return page("admin/link.html", person=person, link=welcome_link(token), until=now() + flow.INVITATION_SECONDS)
 
 
 def _person(person_id: int) -> User:

@@ -1,7 +1,7 @@
 """The flask commands. One sentence out; a failure is one sentence on stderr and exits non-zero."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from json import dumps
 from typing import Any
 
@@ -9,10 +9,19 @@ import click
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
-from authn import email_addresses, passwords
-from blueprints import signin, words
-from models import Event, Invitation, Person, Setting, User, reseal
-from store import UNAVAILABLE, upgrade
+from authn import email_addresses
+from authn.refusals import Refusal
+from blueprints import messages
+from blueprints.forms import MAX_ID
+from blueprints.session import command_line, now, welcome_link
+from database import UNAVAILABLE, upgrade
+from flows import audit, people
+from flows import codes as codes_flow
+from flows.keys import reseal
+from flows.transactions import Context, Superseded
+from models import Event, Person, User, recovery_codes_are_fixed, recovery_codes_are_on
+
+_PAGE = 500
 
 
 class Commands(AppGroup):
@@ -24,6 +33,8 @@ class Commands(AppGroup):
         except UNAVAILABLE as error:
             reason = str(error).strip().partition("\n")[0]
             raise click.ClickException(f"The database can't be used ({reason}); run flask db upgrade.") from None
+        except Superseded:
+            raise click.ClickException("Somebody else has just removed or changed them. Look again.") from None
 
 
 db = Commands("db", help="The database.")
@@ -48,12 +59,7 @@ def create_user(email: str, admin: bool, password_stdin: bool) -> None:
         password = _line_of_stdin()
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    try:
-        added = User.add(address, password, signin.act_of_command_line(), is_admin=admin)
-    except passwords.Refused as refused:
-        raise click.ClickException(str(refused)) from None
-    if added is None:
-        raise click.ClickException(f"{address} is here already.")
+    _fail(people.add(address, password, command_line(), is_admin=admin))
     click.echo(f"Added {address}{' as an admin' if admin else ''}.")
 
 
@@ -74,38 +80,31 @@ def list_users(as_json: bool) -> None:
 @users.command("invite", help="Make a link with which a person chooses a password; adds who is not here yet.")
 @click.argument("email")
 def invite(email: str) -> None:
-    act, address = signin.act_of_command_line(), _address(email)
-    user = User.add(address, None, act) or _person(email)
-    _echo_link(user, Invitation.issue(user, act))
+    people.add(_address(email), None, command_line())  # or the person is here already
+    user = _person(email)
+    _echo_link(user, people.invite(user, command_line()))
 
 
 @users.command("reset-mfa", help="Take away a person's app, code and password, and make a link to begin again.")
 @click.argument("email")
 def reset_mfa(email: str) -> None:
     user = _person(email)
-    _echo_link(user, user.reset_mfa(signin.act_of_command_line()))
+    _echo_link(user, people.reset(user, command_line()))
 
 
-@users.command("unlock", help="Let a person try again at once after too many failures.")
-@click.argument("email")
-def unlock(email: str) -> None:
-    _person(email).unlock(signin.act_of_command_line())
-    click.echo(f"{_address(email)} can try again now.")
+def _add_change(name: str, flow: Callable[[User, Context], Refusal | None], what: str, done: str) -> None:
+    @users.command(name, help=what)
+    @click.argument("email")
+    def change(email: str) -> None:
+        _fail(flow(_person(email), command_line()))
+        click.echo(f"{_address(email)} {done}.")
 
 
-@users.command("activate", help="Let a person sign in again.")
-@click.argument("email")
-def activate(email: str) -> None:
-    _person(email).activate(signin.act_of_command_line())
-    click.echo(f"{_address(email)} can sign in.")
-
-
-@users.command("deactivate", help="End a person's sessions and let them start none.")
-@click.argument("email")
-def deactivate(email: str) -> None:
-    if not _person(email).deactivate(signin.act_of_command_line()):
-        raise click.ClickException(f"{_address(email)} is the last admin; make another one first.")
-    click.echo(f"{_address(email)} can't sign in any more.")
+_add_change("unlock", people.unlock, "Let a person try again at once after too many failures.", "can try again now")
+_add_change("activate", people.activate, "Let a person sign in again.", "can sign in")
+_add_change(
+    "deactivate", people.deactivate, "End a person's sessions and let them start none.", "can't sign in any more"
+)
 
 
 def _line_of_stdin() -> str:
@@ -123,19 +122,24 @@ def _address(email: str) -> str:
 
 
 def _person(email: str) -> User:
-    user = User.get_or_none(User.email == _address(email))
+    user = User.find(_address(email))
     if user is None:
         raise click.ClickException(f"{_address(email)} is not here.")
     return user
 
 
+def _fail(refusal: Refusal | None) -> None:
+    if refusal:
+        raise click.ClickException(messages.explain(refusal))
+
+
 def _echo_link(user: User, token: str) -> None:
-    click.echo(f"Give this link to {user.email}; it works once, for 72 hours: {signin.welcome_link(token)}")
+    click.echo(f"Give this link to {user.email}; it works once, for 72 hours: {welcome_link(token)}")
 
 
 def _everybody() -> Iterator[Person]:
     after = ""
-    while page := Person.page(signin.now(), after):
+    while page := Person.page(now(), after, _PAGE):
         yield from page
         after = page[-1].email
 
@@ -149,52 +153,45 @@ def _in_words(person: Person) -> str:
 
 @click.group("events", cls=Commands, invoke_without_command=True, help="What happened, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, MAX_ID), help="How many.")
 @with_appcontext
 @click.pass_context
 def events(context: click.Context, as_json: bool, limit: int) -> None:
     if context.invoked_subcommand is None:
-        for event in Event.page(size=limit):
-            click.echo(dumps(event.facts()) if as_json else words.line(event))
+        for event in Event.page(None, None, limit):
+            click.echo(dumps(event.facts()) if as_json else messages.line(event))
 
 
-@events.command("prune", help="Delete what happened longer than EVENT_RETENTION_DAYS ago and no page tells of.")
+@events.command("prune", help="Delete what happened longer than EVENT_RETENTION_DAYS ago.")
 def prune_events() -> None:
-    pruned = Event.prune(current_app.config["EVENT_RETENTION_DAYS"], signin.act_of_command_line())
+    pruned = audit.prune(current_app.config["EVENT_RETENTION_DAYS"], command_line())
     click.echo(f"Removed {pruned} events.")
 
 
 @keys.command("reseal", help="Seal with the newest SECRET_KEY what an earlier one sealed.")
 def reseal_keys() -> None:
-    resealed, unreadable = reseal(signin.act_of_command_line())
+    resealed, unreadable = reseal(command_line())
     if unreadable:
         raise click.ClickException(f"{unreadable} values can't be opened with any key; put the key back they need.")
-    last = signin.now() + current_app.config["SESSION_LIFETIME_SECONDS"]
-    click.echo(f"Resealed {resealed} values; the earlier keys may go on {words.moment(last)}, with the last session.")
+    last = now() + current_app.config["SESSION_LIFETIME_SECONDS"]
+    click.echo(
+        f"Resealed {resealed} values; the earlier keys may go on {messages.moment(last)}, with the last session."
+    )
 
 
 @codes.command("status", help="Whether recovery codes are on, and what decides it.")
 def codes_status() -> None:
-    click.echo(f"Recovery codes are {'on' if signin.recovery_codes_on() else 'off'}, {_decided_by()}.")
+    fixed = "fixed by RECOVERY_CODES_ENABLED in the configuration"
+    decides = fixed if recovery_codes_are_fixed() else "as the switch says"
+    click.echo(f"Recovery codes are {'on' if recovery_codes_are_on() else 'off'}, {decides}.")
 
 
-@codes.command("enable", help="Show the prompt at enrollment and accept codes.")
-def enable_codes() -> None:
-    _switch(True)
+def _add_switch(name: str, on: bool, what: str) -> None:
+    @codes.command(name, help=what)
+    def turn() -> None:
+        _fail(codes_flow.switch(on, command_line()))
+        click.echo(f"Recovery codes are {'on' if on else 'off'}.")
 
 
-@codes.command("disable", help="Hide the prompt and refuse codes; they are kept.")
-def disable_codes() -> None:
-    _switch(False)
-
-
-def _switch(on: bool) -> None:
-    if current_app.config["RECOVERY_CODES_ENABLED"] is not None:
-        raise click.ClickException("RECOVERY_CODES_ENABLED in the configuration decides; change it there.")
-    Setting.switch_recovery_codes(on, signin.act_of_command_line())
-    click.echo(f"Recovery codes are {'on' if on else 'off'}.")
-
-
-def _decided_by() -> str:
-    fixed = current_app.config["RECOVERY_CODES_ENABLED"] is not None
-    return "fixed by RECOVERY_CODES_ENABLED in the configuration" if fixed else "as the switch says"
+_add_switch("enable", True, "Show the prompt at enrollment and accept codes.")
+_add_switch("disable", False, "Hide the prompt and refuse codes; they are kept.")

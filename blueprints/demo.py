@@ -1,6 +1,7 @@
 """The demo's three people and their phone, so that the whole flow can be tried without one. Only with DEMO."""
 
 import time
+from contextlib import suppress
 
 import click
 from flask import Blueprint, current_app
@@ -8,9 +9,14 @@ from flask.cli import AppGroup
 from flask.typing import ResponseReturnValue
 
 from authn import email_addresses, totp
-from blueprints import signin
+from authn.sealing import Unreadable
+from blueprints import access
 from blueprints.forms import SetupKeyForm, page, reject
-from models import Act, TotpAuthenticator, User
+from blueprints.messages import SENTENCES
+from blueprints.session import command_line, now
+from flows import demo, people
+from flows.transactions import Context
+from models import Enrollment, User
 
 bp = Blueprint("demo", __name__)
 commands = AppGroup("demo", help="The demo's people and their phone.")
@@ -21,48 +27,46 @@ MAYA, OMAR, INES = "maya@example.com", "omar@example.com", "ines@example.com"
 
 
 @bp.route("/demo/phone", methods=["GET", "POST"])
-@signin.public
+@access.public
 def phone() -> ResponseReturnValue:
     """What a phone with the demo people's authenticator apps would show now."""
-    form, now, code = SetupKeyForm(), signin.now(), None
+    form, code = SetupKeyForm(), None
     if form.validate_on_submit():
         secret = totp.read_setup_key(form.key.data)
         if secret:
-            code = totp.code_at(secret, now)
+            code = totp.code_at(secret, now())
         else:
             reject(form.key, "That isn't a setup key. Copy all of it from the page that shows the QR code.")
-    secrets = {email: TotpAuthenticator.newest_secret(email) for email in (MAYA, OMAR, INES)}
-    codes = {email: secret and totp.code_at(secret, now) for email, secret in secrets.items()}
-    return page("demo/phone.html", form, codes=codes, code=code, seconds_left=totp.seconds_left(now))
+    secrets = {email: _newest_secret(email) for email in (MAYA, OMAR, INES)}
+    codes = {email: secret and totp.code_at(secret, now()) for email, secret in secrets.items()}
+    return page("demo/phone.html", form, codes=codes, code=code, seconds_left=totp.seconds_left(now()))
 
 
-def seed(act: Act) -> None:
+def seed(context: Context) -> None:
     """Make the three people anew: Maya not enrolled, Omar enrolled with a code saved, Ines an admin and enrolled."""
-    User.remove((MAYA, OMAR, INES))
-    User.add(MAYA, PASSWORD, act)
-    omar, ines = User.add(OMAR, PASSWORD, act), User.add(INES, PASSWORD, act, is_admin=True)
-    if omar and ines:  # they were removed a moment ago, so their addresses are free
-        omar.enroll(act, recovery_code=RECOVERY_CODE)
-        ines.enroll(act)
+    demo.remove((MAYA, OMAR, INES), context)
+    for email in (MAYA, OMAR, INES):
+        people.add(email, PASSWORD, context, is_admin=email == INES)
+    for email, recovery_code in ((OMAR, RECOVERY_CODE), (INES, None)):
+        if user := User.find(email):
+            demo.enroll(user, context, recovery_code)
 
 
-def _people() -> str:
-    return "\n".join(
-        (
-            f"Sign in at {current_app.config['SITE_URL']} with the password:  {PASSWORD}",
-            f"  {MAYA}   not enrolled: set up an authenticator app and save a recovery code",
-            f"  {OMAR}   enrolled; recovery code {RECOVERY_CODE}",
-            f"  {INES}   enrolled; an admin",
-            f"Six-digit codes: {current_app.config['SITE_URL']}/demo/phone, or: flask demo code EMAIL",
-        )
-    )
+def _newest_secret(email: str) -> bytes | None:
+    """Return the secret that this person's app holds, or that the first one is to hold."""
+    user = User.find(email)
+    newest = user and (user.authenticator() or Enrollment.newest_of(user))
+    with suppress(Unreadable):
+        return newest.secret() if newest else None
+    return None
 
 
 @commands.command("seed", help="Make the three demo people anew.")
 def seed_demo() -> None:
     _only_in_demo()
-    seed(signin.act_of_command_line())
-    click.echo(_people())
+    seed(command_line())
+    known = {"maya": MAYA, "omar": OMAR, "ines": INES, "password": PASSWORD, "recovery_code": RECOVERY_CODE}
+    click.echo(SENTENCES["demo"]["seeded"].format(site=current_app.config["SITE_URL"], **known))
 
 
 @commands.command("code", help="The six-digit code a person's app shows now.")
@@ -75,19 +79,18 @@ def demo_code(email: str | None, key: str | None, watch: bool) -> None:
         click.echo(_code_line(email, key))
         if not watch:
             return
-        time.sleep(totp.seconds_left(signin.now()))
+        time.sleep(totp.seconds_left(now()))
 
 
 def _code_line(email: str | None, key: str | None) -> str:
-    now = signin.now()
     if not (email or key):
         raise click.UsageError("Give an email address, or --key and a setup key.")
     address = email_addresses.fold(email or "") or ""
-    secret = totp.read_setup_key(key) if key else TotpAuthenticator.newest_secret(address)
+    secret = totp.read_setup_key(key) if key else _newest_secret(address)
     if secret is None:
         raise click.ClickException("That isn't a setup key." if key else f"{email} has no authenticator app here.")
-    code = totp.code_at(secret, now)
-    return f"{code[:3]} {code[3:]}  ({totp.seconds_left(now)} s left)"
+    code = totp.code_at(secret, now())
+    return f"{code[:3]} {code[3:]}  ({totp.seconds_left(now())} s left)"
 
 
 def _only_in_demo() -> None:

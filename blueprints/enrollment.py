@@ -6,9 +6,12 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
 from authn import totp
-from blueprints import signin
+from authn.steps import Step
+from blueprints import access
 from blueprints.forms import CodeForm, page
-from models import Enrollment, Refusal, Session, Step
+from blueprints.session import context, current_session, go_on, now
+from flows import enrollment
+from models import Enrollment, Session, recovery_codes_are_on
 
 bp = Blueprint("enrollment", __name__)
 
@@ -16,26 +19,23 @@ _WRONG_CODES_BEFORE_HELP = 3
 
 
 @bp.route("/mfa/setup", methods=["GET", "POST"])
-@signin.at(Step.ENROLL, Step.LOST_DEVICE, signed_in=True)
-@signin.step_up_required
+@access.at(Step.ENROLL, Step.REPLACE_DEVICE, Step.SIGNED_IN)
+@access.step_up_required
 def setup() -> ResponseReturnValue:
-    sign_in, form = signin.here(), CodeForm()
-    if sign_in.step == Step.LOST_DEVICE and Enrollment.open_in(sign_in, signin.now()) is None:
-        return signin.to_due_page(sign_in)
-    enrollment = Enrollment.open_or_begin(sign_in, signin.act())
+    form, session = CodeForm(), current_session()
+    begun = enrollment.begin(session, context())
     if form.validate_on_submit():
-        codes_on = signin.recovery_codes_on()
-        confirmed = enrollment.confirm(sign_in, form.code.data, signin.act(), codes_on=codes_on)
-        if confirmed is None:
+        refusal = enrollment.confirm(session, begun, form.code.data, context())
+        if refusal is None and session.confirmed_enrollment(now()):  # and its recovery code is to be saved first
             return redirect(url_for("recovery.prompt"), 303)
-        if not isinstance(confirmed, Refusal):
-            return signin.go_on(confirmed, notice="app-ready")
-        form.refuse(confirmed, signin.now())
-    return _page(form, enrollment, sign_in)
+        if refusal is None:
+            return go_on(session, "app-ready")
+        form.refuse(refusal)
+    return _page(form, begun, session)
 
 
-def _page(form: CodeForm, enrollment: Enrollment, sign_in: Session) -> ResponseReturnValue:
-    secret, email = enrollment.secret(), sign_in.user.email
+def _page(form: CodeForm, begun: Enrollment, session: Session) -> ResponseReturnValue:
+    secret, email, codes_on = begun.secret(), session.user.email, recovery_codes_are_on()
     uri = totp.uri(secret, current_app.config["SITE_NAME"], email)
     qr = segno.make(uri, error="m").svg_inline(border=4, light="#fff", omitsize=True)
     return page(
@@ -45,9 +45,9 @@ def _page(form: CodeForm, enrollment: Enrollment, sign_in: Session) -> ResponseR
         uri=uri,
         qr=Markup(qr),  # noqa: S704 - segno's own markup; the address is drawn, not written
         setup_key=totp.setup_key(secret),
-        code_follows=signin.recovery_codes_on() and not sign_in.user.has_saved_code(),
-        codes_on=signin.recovery_codes_on(),
-        abandoned=enrollment.follows_an_abandoned_one(),
-        needs_help=enrollment.wrong_codes() >= _WRONG_CODES_BEFORE_HELP,
-        step=sign_in.step,
+        code_follows=codes_on and not session.user.has_saved_code(),
+        codes_on=codes_on,
+        abandoned=begun.follows_another,
+        needs_help=begun.wrong_codes >= _WRONG_CODES_BEFORE_HELP,
+        step=session.step,
     )

@@ -1,43 +1,47 @@
-"""Every form: its fields, their labels and what shape they must have. No look-ups, no side effects."""
+"""Every form: its fields, their labels, what shape they must have, and where each refusal is shown. No look-ups, no
+side effects."""
 
-from typing import Any
+from typing import Any, TypeVar
 
-from flask import current_app, render_template, request
+from flask import render_template, request
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, Field, HiddenField, PasswordField, StringField
 from wtforms.validators import AnyOf, InputRequired, Length, ValidationError
 
-from authn import email_addresses, totp
-from models import Refusal
+from authn import email_addresses
+from authn.refusals import NotSixDigits, Refusal, WeakPassword, WrongPassword
+from blueprints import messages
 
 MAX_ID = 2**31 - 1
-_PLAIN = {"autocapitalize": "none", "spellcheck": "false"}
+PAGE = 50
+Row = TypeVar("Row")
 
 
 def page(template: str, form: FlaskForm | None = None, status: int = 200, **context: Any) -> tuple[str, int]:
-    """The page; 422 when its form was rejected."""
+    """Return the page, with status 422 when its form was rejected."""
     rejected = form is not None and bool(form.errors)
     return render_template(template, form=form, **context), 422 if rejected else status
 
 
 def one_line(text: str | None) -> str:
-    """The text with a space for every character that cannot be seen."""
+    """Return the text with a space for every character that cannot be seen."""
     return "".join(c if c.isprintable() else " " for c in text or "")
 
 
 def id_in_query(name: str) -> int | None:
-    """The row id in the query string; None where there is none that a database could hold."""
+    """Return the row id in the query string; None where there is none that a database could hold."""
     found = request.args.get(name, type=int)
     return found if found is not None and 0 < found <= MAX_ID else None
+
+
+def first_page(found: list[Row]) -> dict[str, Any]:
+    """Return a page of what was found, of which one more than a page was asked for, and whether there are more."""
+    return {"rows": found[:PAGE], "more": len(found) > PAGE}
 
 
 def reject(field: Field, message: str) -> None:
     """Say at the field why what it holds was not taken."""
     field.errors = [*field.errors, message]
-
-
-def _password(label: str, empty: str, autocomplete: str) -> PasswordField:
-    return PasswordField(label, [InputRequired(empty)], render_kw={"autocomplete": autocomplete, **_PLAIN})
 
 
 class Form(FlaskForm):  # type: ignore[misc]
@@ -63,12 +67,8 @@ class Tick(BooleanField):  # type: ignore[misc]
 
 
 class SignInForm(Form):
-    email = TextField(
-        "Email address",
-        [InputRequired("Enter your email address")],
-        render_kw={"type": "email", "autocomplete": "username", "inputmode": "email", **_PLAIN},
-    )
-    password = _password("Password", "Enter your password", "current-password")
+    email = TextField("Email address", [InputRequired("Enter your email address")])
+    password = PasswordField("Password", [InputRequired("Enter your password")])
     next = HiddenField()
 
     def validate_email(self, field: Field) -> None:
@@ -79,61 +79,41 @@ class SignInForm(Form):
     def address(self) -> str:
         return email_addresses.fold(self.email.data) or ""
 
+    def refuse(self, refusal: Refusal) -> None:
+        reject(self.email, messages.explain(refusal))
+
 
 def _six_digits() -> TextField:
-    return TextField(
-        "Six-digit code",
-        [InputRequired("Enter the six-digit code your app shows")],
-        render_kw={"inputmode": "numeric", "autocomplete": "one-time-code", "class": "code", **_PLAIN},
-    )
+    return TextField("Six-digit code", [InputRequired("Enter the six-digit code your app shows")])
 
 
 class CodeForm(Form):
     code = _six_digits()
 
-    def refuse(self, refusal: Refusal, now: int) -> None:
-        """Say why the code was not taken. `now` is in seconds UTC."""
-        wait = totp.seconds_left(now)
-        site = current_app.config["SITE_NAME"]
-        messages = {
-            Refusal.NOT_A_CODE: "The code has six digits. Check it and try again.",
-            Refusal.WRONG: f"That code didn't match. Type the newest code your app shows for {site}.",
-            Refusal.USED: f"You've already used that code. Wait for the next one (about {wait} seconds).",
-        }
-        reject(self.code, messages[refusal])
-        if refusal is not Refusal.NOT_A_CODE:
+    def refuse(self, refusal: Refusal) -> None:
+        """Say why the code was not taken."""
+        reject(self.code, messages.explain(refusal))
+        if not isinstance(refusal, NotSixDigits):
             self.code.data = ""  # it takes another one
 
 
 class VerifyForm(CodeForm):
-    password = _password("Password", "Enter your password", "current-password")
+    password = PasswordField("Password", [InputRequired("Enter your password")])
     code = _six_digits()  # after the password, as on the page
 
-    def refuse(self, refusal: Refusal, now: int) -> None:
-        if refusal is Refusal.WRONG_PASSWORD:
-            reject(self.password, "That password isn't right. Check it and try again.")
+    def refuse(self, refusal: Refusal) -> None:
+        if isinstance(refusal, WrongPassword):
+            reject(self.password, messages.of_form("not-the-password"))
         else:
-            super().refuse(refusal, now)
+            super().refuse(refusal)
 
 
 class RecoveryCodeForm(Form):
-    recovery_code = TextField(
-        "Recovery code",
-        render_kw={
-            "autocomplete": "off",
-            "autocapitalize": "characters",
-            "spellcheck": "false",
-            "class": "recovery",
-            "required": True,
-        },
-    )
+    recovery_code = TextField("Recovery code")
 
 
 class SavedForm(Form):
-    saved = Tick(
-        "I've saved my recovery code where I can reach it without my phone",
-        render_kw={"value": "yes", "required": True},
-    )
+    saved = Tick("I've saved my recovery code where I can reach it without my phone")
     shown = HiddenField()  # which code the page showed
 
 
@@ -143,18 +123,22 @@ class LostDeviceForm(Form):
 
 
 class SetupKeyForm(Form):
-    key = TextField(
-        "Setup key", [InputRequired("Paste the setup key from the page")], render_kw={"autocomplete": "off", **_PLAIN}
-    )
+    key = TextField("Setup key", [InputRequired("Paste the setup key from the page")])
 
 
 class NewPasswordForm(Form):
-    new_password = _password("New password", "Enter a new password", "new-password")
+    new_password = PasswordField("New password", [InputRequired("Enter a new password")])
 
 
 class PasswordForm(Form):
-    current_password = _password("Current password", "Enter your current password", "current-password")
-    new_password = _password("New password", "Enter a new password", "new-password")
+    current_password = PasswordField("Current password", [InputRequired("Enter your current password")])
+    new_password = PasswordField("New password", [InputRequired("Enter a new password")])
+
+    def refuse(self, refusal: Refusal) -> None:
+        if isinstance(refusal, WeakPassword):
+            reject(self.new_password, messages.explain(refusal))
+        else:
+            reject(self.current_password, messages.of_form("not-the-current-password"))
 
 
 class ReasonForm(Form):

@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from models import Event, Kind, Setting
+from models import Event, EventKind, Setting
 from tests.support.pages import Browser
 from tests.support.people import Person, give_password, sign_in, use_recovery_code
 from tests.support.tables import count, ids, rows
@@ -42,7 +42,7 @@ def test_the_switch_says_in_numbers_what_it_will_mean_and_is_in_force_at_once_in
     (setting,) = rows(app, Setting)
     assert setting["changed_by"] == "ines@example.com"
     with app.app_context():
-        last = Event.select().order_by(Event.id.desc()).where(Event.kind == Kind.RECOVERY_CODES_DISABLED).get()
+        last = Event.select().order_by(Event.id.desc()).where(Event.kind == EventKind.RECOVERY_CODES_DISABLED).get()
     assert last.actor == "ines@example.com"
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from models import Event, Kind, Session
+from models import Event, EventKind, Session
 from tests.support import acts
 from tests.support.apps import few_of
 from tests.support.forms import (
@@ -104,7 +104,7 @@ def test_a_forged_form_changes_nothing_and_is_recorded(site: Site, endpoint: str
         assert (answer.status_code, STALE in answer.text) == (400, True), name
         assert "Set-Cookie" not in answer.headers, name
     assert site.tables(Event) == before
-    assert kinds(site.app) == [*happened, *[Kind.REQUEST_REFUSED] * len(FORGERIES)]
+    assert kinds(site.app) == [*happened, *[EventKind.REQUEST_REFUSED] * len(FORGERIES)]
 
     own = {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost", "Referer": "http://localhost/"}
     refused = site.tables()

@@ -144,8 +144,8 @@ def test_the_health_check_fails_while_a_migration_is_missing(app: Flask, caplog:
     browser = Browser(app)
     database = app.extensions["store"].database
     with app.app_context():
-        ((name,),) = database.execute_sql("SELECT name FROM schema_migration")
-        database.execute_sql("DELETE FROM schema_migration")
+        *_, (name,) = database.execute_sql("SELECT name FROM schema_migration ORDER BY id")
+        database.execute_sql("DELETE FROM schema_migration WHERE name = ?", (name,))
     page = browser.open("/healthz")
     assert (page.status, page.headers["Retry-After"]) == (503, "30")
     assert name in caplog.text

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from authn import email_addresses, totp
-from models import Enrollment, Kind, RecoveryCode, Session, TotpAuthenticator
+from models import Enrollment, EventKind, RecoveryCode, Session, TotpAuthenticator
 from tests.support.pages import Browser, Page, csrf, post
 from tests.support.people import (
     PASSWORD,
@@ -164,6 +164,21 @@ def test_an_enrollment_runs_out_of_time(app: Flask, browser: Browser, maya: Pers
     assert give_password(browser, maya).h1 == "Set up your authenticator app"
 
 
+def test_a_replacement_that_ran_out_of_time_at_the_prompt_is_told_as_such(app: Flask, ines: Person, clock) -> None:
+    app.config["RECOVERY_CODES_ENABLED"] = False
+    browser = Browser(app)
+    sign_in(browser, ines)
+    app.config["RECOVERY_CODES_ENABLED"] = True
+    page = browser.get("/mfa/setup")
+    prompt = browser.submit(page, code=scan(page, Person(ines.email, clock)).code())
+    clock.pass_by(900)
+    assert browser.submit(prompt, saved="yes").h1 == "Confirm it's you"
+    page = browser.submit("/verify?next=/mfa/recovery-code", password=PASSWORD, code=ines.code())
+    assert (page.path, "Your old app still works" in page.notice) == ("/account", True)
+    clock.pass_by(30)
+    assert sign_in(Browser(app), ines).h1 == "Save your recovery code", "with the old app"
+
+
 def test_cancel_and_sign_out_ends_it(app: Flask, browser: Browser, maya: Person) -> None:
     page = browser.press(give_password(browser, maya), "Cancel and sign out")
     assert page.notice == "You're signed out."
@@ -202,7 +217,7 @@ def test_a_signed_in_person_replaces_the_app_and_keeps_the_saved_code(
     give_password(browser, omar)
     assert browser.submit("/login/code", code=old.code()).status == 422
     assert browser.submit("/login/code", code=omar.code()).h1 == "Security"
-    assert kinds(app).count(Kind.AUTHENTICATOR_REPLACED) == 1
+    assert kinds(app).count(EventKind.AUTHENTICATOR_REPLACED) == 1
 
 
 def test_an_app_works_until_its_replacement_is_confirmed(app: Flask, browser: Browser, omar: Person, clock) -> None:
@@ -275,7 +290,7 @@ def test_a_confirmed_replacement_runs_out_of_time(app: Flask, ines: Person, cloc
     app.config["RECOVERY_CODES_ENABLED"] = False
     finish = browser.open("/mfa/finish", method="POST", data=page.forms[0].fields)
     assert finish.headers["Location"] == "/mfa/recovery-code"
-    assert kinds(app).count(Kind.AUTHENTICATOR_REPLACED) == 0
+    assert kinds(app).count(EventKind.AUTHENTICATOR_REPLACED) == 0
 
 
 def test_an_enrollment_completes_only_over_the_app_it_was_to_replace(app: Flask, omar: Person, clock) -> None:
@@ -290,7 +305,7 @@ def test_an_enrollment_completes_only_over_the_app_it_was_to_replace(app: Flask,
     with app.app_context():
         TotpAuthenticator.update(id=TotpAuthenticator.id - 100).execute()
     assert browser.submit(page, code=totp.code_at(key, clock.now)).path == "/account"
-    assert kinds(app).count(Kind.AUTHENTICATOR_REPLACED) == 1
+    assert kinds(app).count(EventKind.AUTHENTICATOR_REPLACED) == 1
 
 
 # Somebody else's ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from blueprints import signin
+from blueprints import access
 from models import RecoveryCode, User
 from tests.support import acts
 from tests.support.forms import Site, bare
@@ -218,7 +218,7 @@ def test_an_error_nobody_foresaw_tells_a_reference_and_the_log_the_rest(
         canary = PASSWORD
         raise LookupError(f"a yellow canary and {canary}")
 
-    site.app.add_url_rule("/broken/a-live-token", "broken", signin.public(broken))
+    site.app.add_url_rule("/broken/a-live-token", "broken", access.public(broken))
     for browser in (Browser(site.app), admin := Browser(site.app)):
         if browser is admin:
             sign_in(admin, site.ines)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from models import Event, Kind, RecoveryCode, Session, TotpAuthenticator, User
+from models import Event, EventKind, RecoveryCode, Session, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.commands import run
 from tests.support.forms import Site, arrive
@@ -89,7 +89,7 @@ Case = Callable[[Scene], Any]
 CASES: dict[str, tuple[list[str], Case]] = {}  # what is recorded, newest last, and how to bring it about
 
 
-def case(*recorded: Kind) -> Callable[[Case], Case]:
+def case(*recorded: EventKind) -> Callable[[Case], Case]:
     """These are the last events that it writes, after what leads up to it."""
 
     def keep(bring_about: Case) -> Case:
@@ -102,67 +102,67 @@ def case(*recorded: Kind) -> Callable[[Case], Case]:
 # Signing in
 
 
-@case(Kind.PASSWORD_WRONG)
+@case(EventKind.PASSWORD_WRONG)
 def a_wrong_password(scene: Scene) -> None:
     scene.browser().submit("/login", email=scene.omar.email, password=GUESS)
 
 
-@case(Kind.PASSWORD_WRONG)
+@case(EventKind.PASSWORD_WRONG)
 def an_unknown_address(scene: Scene) -> None:
     scene.browser().submit("/login", email="typed-as-an@address", password=GUESS)
 
 
-@case(Kind.PASSWORD_RIGHT)
+@case(EventKind.PASSWORD_RIGHT)
 def a_right_password(scene: Scene) -> None:
     scene.half()
 
 
-@case(Kind.PASSWORD_WRONG, Kind.PAUSED)
+@case(EventKind.PASSWORD_WRONG, EventKind.PAUSED)
 def a_pause(scene: Scene) -> None:
     for _ in range(6):
         scene.browser().submit("/login", email=scene.omar.email, password=GUESS)
 
 
-@case(Kind.PASSWORD_RIGHT, Kind.CODE_WRONG)
+@case(EventKind.PASSWORD_RIGHT, EventKind.CODE_WRONG)
 def a_wrong_six_digit_code(scene: Scene) -> None:
     scene.half().submit("/login/code", code=scene.omar.wrong_code())
 
 
-@case(Kind.SIGNED_IN, Kind.PASSWORD_RIGHT, Kind.CODE_REPLAYED)
+@case(EventKind.SIGNED_IN, EventKind.PASSWORD_RIGHT, EventKind.CODE_REPLAYED)
 def a_six_digit_code_typed_again(scene: Scene) -> None:
     scene.full()
     scene.half().submit("/login/code", code=scene.omar.code())
 
 
-@case(Kind.PASSWORD_RIGHT, Kind.SIGNED_IN)
+@case(EventKind.PASSWORD_RIGHT, EventKind.SIGNED_IN)
 def a_finished_sign_in(scene: Scene) -> None:
     scene.full()
 
 
-@case(Kind.SIGNED_IN, Kind.SIGNED_OUT)
+@case(EventKind.SIGNED_IN, EventKind.SIGNED_OUT)
 def a_sign_out(scene: Scene) -> None:
     browser = scene.full()
     browser.press(browser.get("/account"), "Sign out")
 
 
-@case(Kind.SIGNED_IN, Kind.PASSWORD_RIGHT, Kind.STEPPED_UP)
+@case(EventKind.SIGNED_IN, EventKind.PASSWORD_RIGHT, EventKind.STEPPED_UP)
 def a_confirmation(scene: Scene) -> None:
     browser = scene.full()
     scene.omar.clock.pass_by(30)
     browser.submit("/verify", password=PASSWORD, code=scene.omar.code())
 
 
-@case(Kind.SIGNED_IN, Kind.PASSWORD_WRONG)
+@case(EventKind.SIGNED_IN, EventKind.PASSWORD_WRONG)
 def a_confirmation_refused(scene: Scene) -> None:
     scene.full().submit("/verify", password=GUESS, code=scene.omar.code())
 
 
-@case(Kind.REQUEST_REFUSED)
+@case(EventKind.REQUEST_REFUSED)
 def a_forged_form(scene: Scene) -> None:
     scene.browser().open("/login", "POST", data={"email": "typed-as-an@address", "csrf_token": GUESS})
 
 
-@case(Kind.PASSWORD_RIGHT, Kind.UNREADABLE, Kind.CODE_WRONG)
+@case(EventKind.PASSWORD_RIGHT, EventKind.UNREADABLE, EventKind.CODE_WRONG)
 def a_secret_that_no_key_opens(scene: Scene) -> None:
     with scene.app.app_context():
         TotpAuthenticator.update(sealed_secret=b"x" * 48).execute()
@@ -172,19 +172,19 @@ def a_secret_that_no_key_opens(scene: Scene) -> None:
 # The app
 
 
-@case(Kind.PASSWORD_RIGHT, Kind.ENROLLMENT_STARTED)
+@case(EventKind.PASSWORD_RIGHT, EventKind.ENROLLMENT_STARTED)
 def a_setup_begun(scene: Scene) -> None:
     give_password(scene.browser(), scene.maya())
 
 
-@case(Kind.ENROLLMENT_STARTED, Kind.ENROLLMENT_CODE_WRONG)
+@case(EventKind.ENROLLMENT_STARTED, EventKind.ENROLLMENT_CODE_WRONG)
 def a_setup_with_a_wrong_code(scene: Scene) -> None:
     maya, browser = scene.maya(), scene.browser()
     page = give_password(browser, maya)
     browser.submit(page, code=scan(page, maya).wrong_code())
 
 
-@case(Kind.AUTHENTICATOR_ADDED, Kind.RECOVERY_CODE_SAVED, Kind.SIGNED_IN)
+@case(EventKind.AUTHENTICATOR_ADDED, EventKind.RECOVERY_CODE_SAVED, EventKind.SIGNED_IN)
 def a_setup_completed(scene: Scene) -> None:
     maya, browser = scene.maya(), scene.browser()
     page = give_password(browser, maya)
@@ -194,7 +194,7 @@ def a_setup_completed(scene: Scene) -> None:
     scene.secrets |= {maya.code(), maya.recovery_code or ""}
 
 
-@case(Kind.SIGNED_IN, Kind.ENROLLMENT_STARTED, Kind.AUTHENTICATOR_REPLACED)
+@case(EventKind.SIGNED_IN, EventKind.ENROLLMENT_STARTED, EventKind.AUTHENTICATOR_REPLACED)
 def an_app_replaced(scene: Scene) -> None:
     browser = scene.full()
     page = browser.get("/mfa/setup")
@@ -204,18 +204,18 @@ def an_app_replaced(scene: Scene) -> None:
 # Recovery codes
 
 
-@case(Kind.SIGNED_IN, Kind.RECOVERY_CODE_MADE)
+@case(EventKind.SIGNED_IN, EventKind.RECOVERY_CODE_MADE)
 def a_code_made(scene: Scene) -> None:
     browser = scene.full()
     scene.secrets.add(shown_code(browser.press(browser.get("/account/recovery-code"), "Make a new code")))
 
 
-@case(Kind.RECOVERY_CODE_MADE, Kind.RECOVERY_CODE_CLAIMED)
+@case(EventKind.RECOVERY_CODE_MADE, EventKind.RECOVERY_CODE_CLAIMED)
 def a_code_typed(scene: Scene) -> None:
     use_recovery_code(scene.browser(), scene.omar)
 
 
-@case(Kind.RECOVERY_CODE_CLAIMED, Kind.RECOVERY_CODE_SPENT, Kind.RECOVERY_CODE_SAVED)
+@case(EventKind.RECOVERY_CODE_CLAIMED, EventKind.RECOVERY_CODE_SPENT, EventKind.RECOVERY_CODE_SAVED)
 def a_code_spent(scene: Scene) -> Browser:
     browser = scene.browser()
     scene.secrets.add(scene.omar.recovery_code or "")
@@ -223,43 +223,43 @@ def a_code_spent(scene: Scene) -> Browser:
     return browser
 
 
-@case(Kind.RECOVERY_CODE_SAVED, Kind.DEVICE_KEPT, Kind.SIGNED_IN)
+@case(EventKind.RECOVERY_CODE_SAVED, EventKind.DEVICE_KEPT, EventKind.SIGNED_IN)
 def a_device_kept(scene: Scene) -> Browser:
     browser = a_code_spent(scene)
     browser.submit("/mfa/lost-device", still_have="yes")
     return browser
 
 
-@case(Kind.RECOVERY_CODE_SAVED, Kind.DEVICE_MISSING, Kind.SIGNED_IN)
+@case(EventKind.RECOVERY_CODE_SAVED, EventKind.DEVICE_MISSING, EventKind.SIGNED_IN)
 def a_device_missing(scene: Scene) -> None:
     a_code_spent(scene).submit("/mfa/lost-device", still_have="later")
 
 
-@case(Kind.SIGNED_IN, Kind.RECOVERY_NOTICE_DISMISSED)
+@case(EventKind.SIGNED_IN, EventKind.RECOVERY_NOTICE_DISMISSED)
 def a_notice_dismissed(scene: Scene) -> None:
     browser = a_device_kept(scene)
     browser.press(browser.get("/account"), "It was me")
 
 
-@case(Kind.PASSWORD_RIGHT, Kind.RECOVERY_CODE_WRONG)
+@case(EventKind.PASSWORD_RIGHT, EventKind.RECOVERY_CODE_WRONG)
 def a_code_wrong(scene: Scene) -> None:
     scene.half().submit("/login/recovery", recovery_code=NEVER)
 
 
-@case(Kind.PASSWORD_RIGHT, Kind.RECOVERY_CODE_OLD)
+@case(EventKind.PASSWORD_RIGHT, EventKind.RECOVERY_CODE_OLD)
 def a_code_used_again(scene: Scene) -> None:
     old = scene.omar.recovery_code
     a_code_spent(scene)
     scene.half().submit("/login/recovery", recovery_code=old)
 
 
-@case(Kind.PASSWORD_RIGHT, Kind.RECOVERY_CODE_BUSY)
+@case(EventKind.PASSWORD_RIGHT, EventKind.RECOVERY_CODE_BUSY)
 def a_code_used_by_two(scene: Scene) -> None:
     use_recovery_code(scene.browser(), scene.omar)
     scene.half().submit("/login/recovery", recovery_code=scene.omar.recovery_code)
 
 
-@case(Kind.RECOVERY_CODES_DISABLED, Kind.RECOVERY_CODE_WHILE_OFF)
+@case(EventKind.RECOVERY_CODES_DISABLED, EventKind.RECOVERY_CODE_WHILE_OFF)
 def a_code_while_they_are_off(scene: Scene) -> None:
     browser = scene.half()
     form = browser.get("/login/recovery")
@@ -267,7 +267,7 @@ def a_code_while_they_are_off(scene: Scene) -> None:
     browser.send(form, {"recovery_code": scene.omar.recovery_code})
 
 
-@case(Kind.RECOVERY_CODES_DISABLED, Kind.SIGN_IN_ENDED)
+@case(EventKind.RECOVERY_CODES_DISABLED, EventKind.SIGN_IN_ENDED)
 def a_sign_in_ended_by_the_switch(scene: Scene) -> None:
     browser = scene.browser()
     use_recovery_code(browser, scene.omar)
@@ -278,72 +278,72 @@ def a_sign_in_ended_by_the_switch(scene: Scene) -> None:
 # Passwords, sessions, admins, commands
 
 
-@case(Kind.SIGNED_IN, Kind.PASSWORD_RIGHT, Kind.PASSWORD_CHANGED)
+@case(EventKind.SIGNED_IN, EventKind.PASSWORD_RIGHT, EventKind.PASSWORD_CHANGED)
 def a_password_changed(scene: Scene) -> None:
     scene.full().submit("/account/password", current_password=PASSWORD, new_password=NEW_PASSWORD)
 
 
-@case(Kind.SIGNED_IN, Kind.PASSWORD_WRONG)
+@case(EventKind.SIGNED_IN, EventKind.PASSWORD_WRONG)
 def a_password_change_refused(scene: Scene) -> None:
     scene.full().submit("/account/password", current_password=GUESS, new_password=NEW_PASSWORD)
 
 
-@case(Kind.SIGNED_IN, Kind.SESSION_REVOKED)
+@case(EventKind.SIGNED_IN, EventKind.SESSION_REVOKED)
 def a_session_revoked(scene: Scene) -> None:
     browser = scene.full()
     scene.press(browser, "/account/sessions/revoke-others")
 
 
-@case(Kind.USER_INVITED, Kind.INVITATION_USED, Kind.PASSWORD_CHANGED)
+@case(EventKind.USER_INVITED, EventKind.INVITATION_USED, EventKind.PASSWORD_CHANGED)
 def a_link_used(scene: Scene) -> None:
     link = scene.command("users", "invite", scene.omar.email).split()[-1]
     scene.secrets.add(link.rpartition("/")[2])
     scene.browser().submit(link.removeprefix("http://localhost:5000"), new_password=NEW_PASSWORD)
 
 
-@case(Kind.SIGNED_IN, Kind.MFA_RESET, Kind.USER_INVITED)
+@case(EventKind.SIGNED_IN, EventKind.MFA_RESET, EventKind.USER_INVITED)
 def a_reset_by_an_admin(scene: Scene) -> None:
     scene.press(scene.admin(), scene.person_page("reset-mfa"))
 
 
-@case(Kind.SIGNED_IN, Kind.UNLOCKED)
+@case(EventKind.SIGNED_IN, EventKind.UNLOCKED)
 def an_unlock_by_an_admin(scene: Scene) -> None:
     scene.press(scene.admin(), scene.person_page("unlock"))
 
 
-@case(Kind.USER_DEACTIVATED, Kind.USER_ACTIVATED)
+@case(EventKind.USER_DEACTIVATED, EventKind.USER_ACTIVATED)
 def a_person_deactivated_and_activated(scene: Scene) -> None:
     admin = scene.admin()
     for act in ("deactivate", "activate"):
         scene.press(admin, scene.person_page(act))
 
 
-@case(Kind.ADMIN_MADE, Kind.ADMIN_REMOVED)
+@case(EventKind.ADMIN_MADE, EventKind.ADMIN_REMOVED)
 def an_admin_made_and_removed(scene: Scene) -> None:
     admin = scene.admin()
     for act in ("promote", "demote"):
         scene.press(admin, scene.person_page(act))
 
 
-@case(Kind.RECOVERY_CODES_DISABLED, Kind.RECOVERY_CODES_ENABLED)
+@case(EventKind.RECOVERY_CODES_DISABLED, EventKind.RECOVERY_CODES_ENABLED)
 def the_switch_thrown(scene: Scene) -> None:
     admin = scene.admin()
     for turn in ("off", "on"):
         scene.press(admin, "/admin/settings/recovery-codes", turn=turn)
 
 
-@case(Kind.USER_CREATED)
+@case(EventKind.USER_CREATED)
 def a_person_added(scene: Scene) -> None:
     result = run(scene.app, "users", "create", "new@example.com", "--password-stdin", typed=NEW_PASSWORD)
     assert result.exit_code == 0
 
 
-@case(Kind.EVENTS_PRUNED)
+@case(EventKind.EVENTS_PRUNED)
 def old_events_removed(scene: Scene) -> None:
     scene.command("events", "prune")
 
 
-@case(Kind.KEYS_RESEALED)
+@case(EventKind.KEYS_RESEALED)
 def keys_resealed(scene: Scene) -> None:
     scene.command("keys", "reseal")
 
@@ -369,7 +369,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 def test_every_kind_of_event_is_brought_about_below() -> None:
     """A new kind must be added to the cases."""
-    assert {kind for recorded, _ in CASES.values() for kind in recorded} == set(Kind)
+    assert {kind for recorded, _ in CASES.values() for kind in recorded} == set(EventKind)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -398,7 +398,7 @@ def test_each_case_is_one_row_and_one_line_without_a_secret(
         for event in events
     ]
     for event in events:
-        if not event["actor"] and event["kind"] != Kind.USER_CREATED:
+        if not event["actor"] and event["kind"] != EventKind.USER_CREATED:
             assert (event["remote_addr"], event["user_agent"]) == (ADDRESS, AGENT), "from where"
         assert event["at"] <= scene.omar.clock.now
 
@@ -422,8 +422,8 @@ def test_who_did_it_stands_beside_whom_it_was_done_to(scene: Scene) -> None:
         for event in scene.site.rows(Event)
         if event["user"] == scene.site.id_of(scene.omar)
     ]
-    assert (Kind.MFA_RESET, scene.site.ines.email) in done
-    assert (Kind.UNLOCKED, "the command line") in done
+    assert (EventKind.MFA_RESET, scene.site.ines.email) in done
+    assert (EventKind.UNLOCKED, "the command line") in done
     assert ("signed_in", "") in [(event["kind"], event["actor"]) for event in scene.site.rows(Event)]
 
 
@@ -452,7 +452,7 @@ def test_no_browser_or_proxy_breaks_the_line(
     browser.send(page, {"email": f"{text}@x", "password": GUESS})
     browser.open("/login", "POST")
     found = [line["event"] for line in lines(caplog)]
-    assert [kind for kind, _ in groupby(found)] == [Kind.PASSWORD_WRONG, Kind.REQUEST_REFUSED]
+    assert [kind for kind, _ in groupby(found)] == [EventKind.PASSWORD_WRONG, EventKind.REQUEST_REFUSED]
     assert len(found) in (2, 3)  # the second address may be none
     assert {len(line["browser"]) for line in lines(caplog)} == {200}
     assert max(len(line["from"]) for line in lines(caplog)) <= 45
@@ -470,7 +470,7 @@ def test_what_is_rolled_back_is_in_no_record(scene: Scene, caplog: pytest.LogCap
     assert visit.browser.follow(visit.send({**form.form_with("code").fields, **visit.right})).h1 == "Sign in"
     assert (len(scene.site.rows(Event)), lines(caplog)) == (known, [])
     assert sign_in(Browser(scene.app), scene.omar).h1 == "Security"
-    assert [line["event"] for line in lines(caplog)] == [Kind.PASSWORD_RIGHT, Kind.SIGNED_IN]
+    assert [line["event"] for line in lines(caplog)] == [EventKind.PASSWORD_RIGHT, EventKind.SIGNED_IN]
 
 
 def test_the_record_survives_the_person_it_is_about(scene: Scene) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from blueprints import signin
+from blueprints import access
 from tests.support.forms import Site, arrive
 from tests.support.pages import Browser, Page
 from tests.support.people import (
@@ -73,7 +73,7 @@ class World:
         def view() -> str:
             raise LookupError("nobody foresaw this")
 
-        self.site.app.add_url_rule("/broken", "broken", signin.public(view))
+        self.site.app.add_url_rule("/broken", "broken", access.public(view))
         return self.browser.open("/broken")
 
     def away(self) -> Page:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 import pytest
 from flask import Flask
 
-from models import Event, Kind, Throttle
+from models import Event, EventKind, Throttle
 from tests.support.apps import few_of
 from tests.support.forms import WITH_FIELDS, Site, arrive, bare, refuses, still_works
 from tests.support.pages import Browser, Page
@@ -119,7 +119,7 @@ def test_the_words_of_a_database_are_text_in_every_address_and_reason(site: Site
     assert "omar@example.com" not in admin.get("/admin/people?after=omar@example.com").text
     page = admin.submit(f"/admin/people/{site.id_of(site.omar)}/reset-mfa", reason=SQL[3])
     assert page.h1 == "Hand over this link"
-    assert [row["detail"] for row in site.rows(Event) if row["kind"] == Kind.MFA_RESET] == [SQL[3]]
+    assert [row["detail"] for row in site.rows(Event) if row["kind"] == EventKind.MFA_RESET] == [SQL[3]]
 
 
 ODD_IDS = ["0", "-1", "1e3", "0x1", "1.0", "%2B1", "NaN", "null", "%00", "1%00"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from models import Enrollment, Kind, RecoveryCode, TotpAuthenticator
+from models import Enrollment, EventKind, RecoveryCode, TotpAuthenticator
 from tests.support.apps import KEY, ROOT
 from tests.support.commands import run, said
 from tests.support.cookies import moved, opened
@@ -63,7 +63,7 @@ def test_after_resealing_the_new_key_alone_opens_everything(site: Site, make_app
     after = sealed_values(both)
     assert [len(part) for part in after.values()] == [2, 2, 1]
     assert all(after[part][ident] != before[part][ident] for part in after for ident in after[part])
-    assert kinds(both)[-1] == Kind.KEYS_RESEALED
+    assert kinds(both)[-1] == EventKind.KEYS_RESEALED
     assert said(run(both, "keys", "reseal")).startswith("Resealed 0 values;")
     assert sealed_values(both) == after
 
@@ -113,7 +113,7 @@ def test_a_wrong_key_fails_closed_is_recorded_and_is_told_by_the_command(site: S
     give_password(browser, site.omar)
     assert browser.submit("/login/code", code=site.omar.code()).errors[0].startswith("That code didn't match.")
     assert not is_signed_in(browser)
-    assert Kind.UNREADABLE in kinds(wrong)
+    assert EventKind.UNREADABLE in kinds(wrong)
     result = run(wrong, "keys", "reseal")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "Error: 6 values can't be opened with any key; put the key back they need.\n"

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from models import Kind
+from models import EventKind
 from tests.support import acts
 from tests.support.commands import link
 from tests.support.forms import FORMS, Site, bare
@@ -70,7 +70,7 @@ def test_after_a_reset_nobody_signs_in_until_the_link_is_used(app: Flask, omar: 
     omar.password = NEW_PASSWORD
     page = give_password(owner, omar)
     assert page.h1 == "Set up your authenticator app"
-    assert kinds(app).count(Kind.MFA_RESET) == 1
+    assert kinds(app).count(EventKind.MFA_RESET) == 1
 
 
 def test_a_code_from_before_a_reset_is_told_as_such(app: Flask, browser: Browser, omar: Person, clock) -> None:

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask
 
-from models import Kind, recorded
+from flows.audit import recorded
+from models import EventKind
 from tests.support.inbox import Inbox, listening
 from tests.support.pages import Browser
 from tests.support.people import NEW_PASSWORD, PASSWORD, Person, enroll, save_new_code, sign_in, use_recovery_code
@@ -156,7 +157,7 @@ def test_without_mail_url_nothing_is_sent_and_a_receiver_of_ones_own_is_told(mak
     recorded.connect(receive, app.extensions["store"])
     enroll(Browser(app), make_person("maya@example.com", enrolled=False, on=app))
     make_person("maya@example.com", on=other)
-    assert Kind.AUTHENTICATOR_ADDED in told
+    assert EventKind.AUTHENTICATOR_ADDED in told
     assert told == kinds(app)
 
 

@@ -23,14 +23,18 @@ Make = Callable[..., Flask]
 
 
 def schema(path: Path) -> dict[str, Any]:
-    """Every table and index as SQLite keeps it, but for the record of the migrations themselves."""
+    """Every table with its columns, and every index, but for the record of the migrations themselves."""
     with sqlite3.connect(path) as connection:
         found = connection.execute(
-            "SELECT name, type, tbl_name, sql FROM sqlite_master WHERE tbl_name != 'schema_migration'"
+            "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE '%schema_migration%' AND name NOT LIKE 'sqlite%'"
         ).fetchall()
-        columns = {name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name, *_ in found}
+        columns = {name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name, _ in found}
+        keys = {name: connection.execute(f"PRAGMA foreign_key_list({name})").fetchall() for name, _ in found}
     connection.close()
-    return {name: (*rest, columns[name]) for name, *rest in found}
+    return {
+        name: (sorted(column[1:4] + column[5:] for column in columns[name]), keys[name]) if columns[name] else sql
+        for name, sql in found
+    }
 
 
 def test_the_migrations_make_the_tables_that_the_models_describe(
@@ -42,6 +46,14 @@ def test_the_migrations_make_the_tables_that_the_models_describe(
         app.extensions["store"].database.create_tables(TABLES)
     assert {known_of(table).table_name for table in TABLES} <= schema(migrated).keys()
     assert schema(migrated) == schema(described)
+
+
+def test_no_id_is_given_twice(migrated: Path) -> None:
+    with sqlite3.connect(migrated) as connection:
+        keyed = connection.execute("SELECT sql FROM sqlite_master WHERE sql LIKE 'CREATE TABLE%\"id\"%'").fetchall()
+    connection.close()
+    assert len(keyed) == 8
+    assert sum("AUTOINCREMENT" in sql for (sql,) in keyed) == 7  # but for the record of the migrations
 
 
 @pytest.mark.databases

@@ -9,11 +9,11 @@ from xml.etree.ElementTree import Element
 import pytest
 from flask import Flask
 
-from blueprints.words import DONE, NOTICES, STATUS_PAGES
 from tests.support.apps import few_of
 from tests.support.pages import Browser, Page, read_page, words
 from tests.support.people import Clock, Person
 from tests.support.places import PLACES, World
+from tests.support.sentences import DONE, NOTICES, STATUS_PAGES
 
 STATIC = Path(__file__).parent.parent / "static"
 CSS = (STATIC / "app.css").read_text()
@@ -298,7 +298,7 @@ GOOD = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <body><a class="skip" href="#main">Skip</a><main id="main" tabindex="-1">
 <div class="errors"><ul><li><a href="#email">Enter it</a></li></ul></div><h1>Sign in</h1>
 <form method="post" action="/login" novalidate><input type="hidden" name="csrf_token" value="x">
-<label for="email">Email address</label><p class="err" id="email-error">Error: Enter it</p>
+<label for="email">Email address</label><p class="field-error" id="email-error">Error: Enter it</p>
 <input type="email" name="email" id="email" autocomplete="username" inputmode="email" autocapitalize="none"
 spellcheck="false" required aria-invalid="true" aria-describedby="email-error">
 <label for="password">Password</label><input type="password" name="password" id="password"
@@ -355,7 +355,7 @@ FAULTS: list[tuple[Rule, str, str]] = [
     (times_that_programs_read_too, "</main>", "<p>30 November 2026, 01:00 UTC</p></main>"),
     (tables_that_can_be_read_cell_by_cell, 'data-label="Time"', 'data-label="Who"'),
     (tables_that_can_be_read_cell_by_cell, ' scope="col"', ""),
-    (classes_that_the_style_sheet_knows, 'class="err"', 'class="error"'),
+    (classes_that_the_style_sheet_knows, 'class="field-error"', 'class="field-erroror"'),
 ]
 
 
@@ -392,8 +392,8 @@ def test_every_rule_is_tried_on_a_fault() -> None:
 
 LIGHT, DARK = (dict(re.findall(r"--([\w-]+):\s*(#\w+)", block)) for block in re.findall(r":root\{([^}]*#[^}]*)\}", CSS))
 TEXTS = ("ink", "soft", "accent", "accent-hi", "bad", "ok", "warn")
-BACKGROUNDS = ("paper", "surface", "bad-bg", "ok-bg", "warn-bg", "ticket")
-EDGES = ("field", "focus", "accent", "accent-hi", "bad", "ok", "warn", "ticket-line")
+BACKGROUNDS = ("paper", "surface", "bad-bg", "ok-bg", "warn-bg", "slip")
+EDGES = ("field", "focus", "accent", "accent-hi", "bad", "ok", "warn", "slip-line")
 
 
 def luminance(colour: str) -> float:

@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 
 from authn import recovery_codes
-from models import Factor, Kind, RecoveryCode, Retirement, Session, Throttle
+from authn.refusals import Retirement
+from models import EventKind, RecoveryCode, SecondFactor, Session, Throttle
 from tests.support.apps import on_sqlite
 from tests.support.cookies import opened
 from tests.support.guesses import WRONG, failures
@@ -39,7 +40,7 @@ def test_typing_it_claims_it_and_spends_nothing_yet(app: Flask, browser: Browser
     assert not is_signed_in(browser)
     assert live_codes(app) == 2
     (session,) = rows(app, Session)
-    assert (session["second_factor"], session["step"]) == (Factor.RECOVERY, "save_code")
+    assert (session["second_factor"], session["step"]) == (SecondFactor.RECOVERY, "replace_code")
 
 
 def test_saving_the_replacement_spends_it(app: Flask, browser: Browser, omar: Person) -> None:
@@ -47,7 +48,7 @@ def test_saving_the_replacement_spends_it(app: Flask, browser: Browser, omar: Pe
     spent, new = rows(app, RecoveryCode)
     assert (spent["retired_by"], new["retired_by"]) == (Retirement.SPENT, None)
     assert new["saved_at"] is not None
-    assert kinds(app).count(Kind.RECOVERY_CODE_SPENT) == 1
+    assert kinds(app).count(EventKind.RECOVERY_CODE_SPENT) == 1
 
 
 def recover(browser: Browser, person: Person, answer: str = "yes") -> None:

@@ -2,12 +2,13 @@
 somebody who is in the middle when it is flipped."""
 
 import re
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from flask import Flask
 
-from models import Kind, RecoveryCode, Throttle, TotpAuthenticator
+from models import EventKind, RecoveryCode, Throttle, TotpAuthenticator
 from tests.support.pages import Browser, Page, csrf, post
 from tests.support.people import (
     WELL_FORMED,
@@ -179,7 +180,7 @@ def test_looking_at_a_recovery_page_while_they_are_off_writes_nothing(app: Flask
     assert kinds(app) == before
     fields = browser.get("/account").forms[0].fields
     assert browser.open("/login/recovery", method="POST", data=fields).status == 403
-    assert kinds(app) == [*before, Kind.RECOVERY_CODE_WHILE_OFF]
+    assert kinds(app) == [*before, EventKind.RECOVERY_CODE_WHILE_OFF]
 
 
 def without_token(page: Page) -> str:
@@ -202,7 +203,7 @@ def test_a_hidden_form_sent_by_hand_while_codes_are_off_tells_nothing_of_the_cod
     assert len({without_token(answer) for answer in answers}) == 1
     after = everything(app)
     written = [event["kind"] for event in after.pop("Event")[len(before.pop("Event")) :]]
-    assert written == [Kind.RECOVERY_CODE_WHILE_OFF] * len(typed)
+    assert written == [EventKind.RECOVERY_CODE_WHILE_OFF] * len(typed)
     assert after == before
     app.config["RECOVERY_CODES_ENABLED"] = True
     answer = post(half, "/login/recovery", token, recovery_code=omar.recovery_code)
@@ -302,39 +303,38 @@ def test_turning_codes_off_and_on_again_while_somebody_enrolls_leaves_no_way_rou
     assert use_recovery_code(Browser(app), maya).h1.startswith("You're in")
 
 
+@contextmanager
+def turned_off_meanwhile() -> Iterator[None]:
+    """On when the gate looks, off when the flow does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flows.codes.recovery_codes_are_on", lambda: False)
+        yield
+
+
 def test_the_flag_is_read_again_where_a_code_is_claimed_and_where_it_is_spent(app: Flask, omar: Person) -> None:
     browser = Browser(app)
     give_password(browser, omar)
     form = browser.get("/login/recovery")
-    readings = iter([True, False])  # on when the gate looks, off when the claim does
-    app.config["RECOVERY_CODES_ENABLED"] = None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("blueprints.signin.recovery_codes_on", lambda: next(readings, False))
+    with turned_off_meanwhile():
         page = browser.send(form, {"recovery_code": omar.recovery_code})
     assert (page.status, page.h1) == (403, "Recovery codes are off")
     assert (live_codes(app), count(app, RecoveryCode, RecoveryCode.claimed_by.is_null(False))) == (1, 0)
     assert {row["failures"] for row in rows(app, Throttle)} == {0}
-    app.config["RECOVERY_CODES_ENABLED"] = True
     prompt = browser.submit("/login/recovery", recovery_code=omar.recovery_code)
-    app.config["RECOVERY_CODES_ENABLED"] = None
-    readings = iter([True, True, False])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("blueprints.signin.recovery_codes_on", lambda: next(readings, False))
+    with turned_off_meanwhile():
         assert browser.send(prompt, {"saved": "yes"}).status == 403
     assert count(app, RecoveryCode, RecoveryCode.retired_by == "spent") == 0
+    assert browser.send(prompt, {"saved": "yes"}).status == 303
 
 
 def test_where_an_error_page_cannot_write_it_says_that_the_records_are_away(app: Flask, omar: Person) -> None:
     browser = Browser(app)
     give_password(browser, omar)
     form = browser.get("/login/recovery")
-    app.config["RECOVERY_CODES_ENABLED"] = None
     for old, new, status in (("event", "away", 503), ("away", "event", 403)):
         with app.app_context():
             app.extensions["store"].database.execute_sql(f"ALTER TABLE {old} RENAME TO {new}")
-        readings = iter([True, False])  # on when the gate looks, off when the claim does
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("blueprints.signin.recovery_codes_on", partial(next, readings, False))
+        with turned_off_meanwhile():
             assert browser.send(form, {"recovery_code": omar.recovery_code}).status == status
 
 

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from authn import recovery_codes, totp
-from models import TABLES, Enrollment, Event, Kind, RecoveryCode, Session, Throttle, TotpAuthenticator, User
+from models import TABLES, Enrollment, Event, EventKind, RecoveryCode, Session, Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.apps import on_sqlite
 from tests.support.cookies import payload, signed
@@ -245,7 +245,7 @@ def test_a_spoiled_secret_lets_nobody_in_until_it_is_restored(app, browser, omar
     whole = put(app, column, SPOILED[spoiled])
     page = browser.submit(page, code=omar.code())
     assert (page.status, page.errors) == (422, [NO_MATCH])
-    assert kinds(app).count(Kind.UNREADABLE) == 1
+    assert kinds(app).count(EventKind.UNREADABLE) == 1
     put(app, column, lambda _: whole)
     assert browser.submit(page, code=omar.code()).h1 == "Security"
 
@@ -253,7 +253,7 @@ def test_a_spoiled_secret_lets_nobody_in_until_it_is_restored(app, browser, omar
     put(app, column, SPOILED[spoiled])
     page = browser.submit("/verify", password=omar.password, code=omar.code())
     assert (page.status, page.errors) == (422, [NO_MATCH])
-    assert kinds(app).count(Kind.UNREADABLE) == 2
+    assert kinds(app).count(EventKind.UNREADABLE) == 2
     put(app, column, lambda _: whole)
     assert browser.submit(page, password=omar.password, code=omar.code()).h1 == "Security"
 
@@ -271,7 +271,7 @@ def test_a_secret_moved_to_another_person_lets_nobody_in_until_it_is_restored(ap
     for code in (ines.code(), omar.code()):
         page = browser.submit(page, code=code)
         assert (page.status, page.errors) == (422, [NO_MATCH])
-    assert kinds(app).count(Kind.UNREADABLE) == 2
+    assert kinds(app).count(EventKind.UNREADABLE) == 2
     assert sign_in(Browser(app), ines).status == 200
     put(app, column, lambda _: own, TotpAuthenticator.user.in_(belongs_to(omar)))
     assert browser.submit(page, code=omar.code()).h1 == "Security"
@@ -287,7 +287,7 @@ def test_a_sealed_recovery_code_is_no_secret_of_an_app(app, browser, ines, clock
     own = put(app, TotpAuthenticator.sealed_secret, lambda _: of_code)
     page = other.submit(page, code=totp.code_at(code.encode(), clock.now))
     assert (page.status, page.errors) == (422, [NO_MATCH])
-    assert kinds(app).count(Kind.UNREADABLE) == 1
+    assert kinds(app).count(EventKind.UNREADABLE) == 1
     put(app, TotpAuthenticator.sealed_secret, lambda _: own)
     assert other.submit(page, code=ines.code()).path == "/mfa/recovery-code"
 
@@ -302,7 +302,7 @@ def test_a_spoiled_enrollment_is_begun_anew(app, browser, maya, clock, column, s
     page = browser.get(page.path)
     assert page.path == "/login"
     assert "we've started again" in page.notice
-    assert kinds(app).count(Kind.UNREADABLE) == 1
+    assert kinds(app).count(EventKind.UNREADABLE) == 1
     assert rows(app, TotpAuthenticator) == rows(app, RecoveryCode) == []
     clock.pass_by(30)
     assert enroll(browser, maya).h1 == "Security"
@@ -313,7 +313,7 @@ def test_a_spoiled_new_code_can_be_made_again_and_the_saved_one_works(app, brows
     browser.submit("/account/recovery-code")
     put(app, RecoveryCode.sealed_code, SPOILED["middle bit"])
     assert browser.get("/mfa/recovery-code").path == "/login"
-    assert kinds(app).count(Kind.UNREADABLE) == 1
+    assert kinds(app).count(EventKind.UNREADABLE) == 1
     page = use_recovery_code(browser, omar)
     assert page.h1 == "You're in. Save your new recovery code"
     assert save_new_code(browser, page, omar).path == "/mfa/lost-device"
@@ -351,7 +351,7 @@ def test_what_somebody_else_is_setting_up_does_not_open_in_my_session(site: Site
         assert not [code for code in codes if code in page.text]
         site.omar.clock.pass_by(30)
         assert enroll(browser, person).h1 == "Security"
-    assert kinds(site.app).count(Kind.UNREADABLE) == 2
+    assert kinds(site.app).count(EventKind.UNREADABLE) == 2
 
 
 # Stolen tables --------------------------------------------------------------------------------------------------------

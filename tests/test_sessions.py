@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from models import Kind, RecoveryCode, Session, TotpAuthenticator
+from models import EventKind, RecoveryCode, Session, TotpAuthenticator
 from tests.support.apps import few_of
 from tests.support.commands import command, link
 from tests.support.cookies import opened, set_cookies
@@ -216,7 +216,7 @@ def test_a_list_of_sessions_shows_and_ends_ones_own_alone(app, omar, make_person
         answer = here.client.open(buttons[0].action, method=method, data=csrf(page) if method[0] in "PD" else None)
         assert answer.status_code == 405
     assert count(app, Session) == 5
-    assert Kind.SESSION_REVOKED not in kinds(app)
+    assert EventKind.SESSION_REVOKED not in kinds(app)
 
     for ident, gone in ((second, away), (fourth, half)):
         assert opened(gone)

@@ -26,7 +26,7 @@ Load = Callable[..., dict[str, Any]]
 # A value that is right, and texts that are wrong wherever they come from.
 TEXTS: dict[str, tuple[str, list[str]]] = {
     "RECOVERY_CODES_ENABLED": ("on", ["maybe", "2", "-1", "enabled", "None"]),
-    "SITE_NAME": ("Harbour", ["Har:bour", "Har\nbour", "Har\x1b[31mbour"]),
+    "SITE_NAME": ("Harbour" * 17, ["\u00e9" * 61, "Har:bour", "Har\nbour", "Har\x1b[31mbour"]),
     "SITE_URL": (
         "https://example.com",
         [

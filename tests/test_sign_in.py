@@ -7,7 +7,7 @@ from threading import Barrier
 import pytest
 from flask import Flask
 
-from models import Act, Kind, Session, Throttle, User
+from models import EventKind, Session, Throttle, User
 from tests.support import acts
 from tests.support.forms import Site
 from tests.support.guesses import USED, WRONG, failures, taken_at_enrollment
@@ -116,18 +116,12 @@ def test_a_hash_that_cannot_be_read_is_nobodys_password(
     assert give_password(Browser(site.app), site.omar).h1 == "Enter your code"
 
 
-@pytest.fixture
-def act(clock) -> Act:
-    return acts.at(clock)
-
-
-def test_a_right_password_takes_back_its_charge_and_the_address_with_it(app: Flask, omar: Person, act: Act) -> None:
-    with app.app_context():
-        for _ in range(20):
-            assert User.with_password(omar.email, PASSWORD, act)
-        assert {row.failures for row in Throttle.select()} == {0}
-        assert User.with_password(omar.email, "wrong", act) is None
-        assert {row.failures for row in Throttle.select()} == {1}
+def test_a_right_password_takes_back_its_charge_and_the_address_with_it(app: Flask, omar: Person) -> None:
+    for _ in range(20):
+        assert acts.try_password(app, omar.email, PASSWORD)
+    assert {row["failures"] for row in rows(app, Throttle)} == {0}
+    assert acts.try_password(app, omar.email, "wrong") is None
+    assert {row["failures"] for row in rows(app, Throttle)} == {1}
 
 
 # The six-digit code ---------------------------------------------------------------------------------------------------
@@ -208,7 +202,7 @@ def test_a_code_taken_anywhere_is_used_up_everywhere(app, omar, clock, taken, ag
         page = AGAIN[again](app, omar, own, code)
         assert page.status == 422
         assert page.errors[0].startswith(USED)
-    assert failures(app, "one-time code") == kinds(app).count(Kind.CODE_REPLAYED) == 3
+    assert failures(app, "one-time code") == kinds(app).count(EventKind.CODE_REPLAYED) == 3
     clock.pass_by(1)
     assert AGAIN[again](app, omar, own, code).errors[0].startswith(WRONG)
     assert AGAIN[again](app, omar, own, omar.code()).h1 == "Security"
@@ -284,7 +278,7 @@ def test_a_code_shown_for_a_removed_person_is_no_error(app: Flask, browser: Brow
     form = give_password(browser, omar)
     acts.remove_person(app, omar.email)
     assert browser.follow(browser.send(form, {"code": omar.code()})).h1 == "Sign in"
-    assert Kind.SIGNED_IN not in kinds(app)
+    assert EventKind.SIGNED_IN not in kinds(app)
 
 
 # Leaving --------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from models import Kind, RecoveryCode, Session, Throttle, TotpAuthenticator
+from models import EventKind, RecoveryCode, Session, Throttle, TotpAuthenticator
 from tests.support.apps import left_to_the_sweep
 from tests.support.commands import command
 from tests.support.pages import Browser, Page, csrf, post
@@ -43,25 +43,25 @@ def test_a_stranger_may_open_only_the_public_pages(make_app: Make, demo: bool) -
     assert open_to_all == PUBLIC | ({"demo.phone": "/demo/phone"} if demo else {})
 
 
-# Where an unfinished sign-in can be, and the page that is due there. "after no" is lost_device once the person has
-# answered that the old app is gone.
+# The page that is due at each step of an unfinished sign-in.
 DUE = {
     "challenge": "/login/code",
     "enroll": "/mfa/setup",
     "save_code": "/mfa/recovery-code",
+    "replace_code": "/mfa/recovery-code",
     "lost_device": "/mfa/lost-device",
-    "after no": "/mfa/lost-device",
+    "replace_device": "/mfa/setup",
 }
 MAY_OPEN: dict[str, set[str]] = {
     **{endpoint: set(DUE) for endpoint in (*PUBLIC, "demo.phone", "login.sign_out")},
     "login.password": set(),
     "login.code": {"challenge"},
     "recovery.challenge": {"challenge"},
-    "enrollment.setup": {"enroll", "after no"},
-    "recovery.prompt": {"save_code"},
-    "recovery.download": {"save_code"},
+    "enrollment.setup": {"enroll", "replace_device"},
+    "recovery.prompt": {"save_code", "replace_code"},
+    "recovery.download": {"save_code", "replace_code"},
     "recovery.finish_without_code": set(),  # see FINISH
-    "recovery.lost_device": {"lost_device", "after no"},
+    "recovery.lost_device": {"lost_device", "replace_device"},
     "login.verify": set(),
     "account.overview": set(),
     "account.activity": set(),
@@ -100,11 +100,13 @@ def arrive(walked: Flask, make_person: Callable[..., Person]) -> Callable[[str],
         page = give_password(browser, person)
         if place == "save_code":
             page = browser.submit(page, code=person.code())
-        elif place in ("lost_device", "after no"):
-            page = save_new_code(browser, browser.submit("/login/recovery", recovery_code=person.recovery_code), person)
+        elif place in ("replace_code", "lost_device", "replace_device"):
+            page = browser.submit("/login/recovery", recovery_code=person.recovery_code)
+        if place in ("lost_device", "replace_device"):
+            page = save_new_code(browser, page, person)
+        if place == "replace_device":
+            page = browser.submit(page, still_have="no")
         assert page.path == DUE[place]
-        if place == "after no":
-            assert browser.submit(page, still_have="no").path == "/mfa/setup"
         return browser
 
     return arrive
@@ -120,8 +122,12 @@ def outcome(answer: Page, endpoint: str, due: str) -> str:
     return "due" if to == due else "open" if to == SAID_ELSEWHERE.get(endpoint) else to
 
 
-@pytest.mark.parametrize("codes_on", [True, False], ids=["codes on", "codes turned off"])
-@pytest.mark.parametrize("place", DUE)
+@pytest.mark.parametrize(
+    ("place", "codes_on"),
+    # Turning codes off at replace_code ends the sign-in.
+    [*((place, True) for place in DUE), *((place, False) for place in DUE if place != "replace_code")],
+    ids=lambda value: value if isinstance(value, str) else "codes on" if value else "codes turned off",
+)
 def test_an_unfinished_sign_in_may_open_only_what_its_step_needs(
     walked: Flask, arrive: Callable[[str], Browser], place: str, codes_on: bool
 ) -> None:
@@ -218,21 +224,27 @@ def test_no_spelling_of_a_path_and_no_method_opens_a_page_before_its_turn(
     assert {raw(browser, "GET", pages[endpoint], {}).status_code for endpoint in mine} == {200}
 
 
-DEEDS: dict[str, tuple[str, dict[str, str], Kind]] = {  # all that a finished sign-in can do, and the event it leaves
+DEEDS: dict[
+    str, tuple[str, dict[str, str], EventKind]
+] = {  # all that a finished sign-in can do, and the event it leaves
     "account.password": (
         "/account/password",
         {"current_password": PASSWORD, "new_password": NEW_PASSWORD},
-        Kind.PASSWORD_CHANGED,
+        EventKind.PASSWORD_CHANGED,
     ),
-    "account.new_recovery_code": ("/account/recovery-code", {}, Kind.RECOVERY_CODE_MADE),
-    "account.revoke_session": ("/account/sessions/1/revoke", {}, Kind.SESSION_REVOKED),
-    "account.revoke_others": ("/account/sessions/revoke-others", {}, Kind.SESSION_REVOKED),
-    "account.dismiss_recovery_notice": ("/account/recovery-notice/dismiss", {}, Kind.RECOVERY_NOTICE_DISMISSED),
-    "login.verify": ("/verify", {"password": PASSWORD, "code": "now"}, Kind.STEPPED_UP),
-    "admin.reset_mfa": ("/admin/people/2/reset-mfa", {"reason": "lost"}, Kind.MFA_RESET),
-    "admin.invite": ("/admin/people/2/invite", {}, Kind.USER_INVITED),
-    "admin.change": ("/admin/people/2/deactivate", {}, Kind.USER_DEACTIVATED),
-    "admin.switch_recovery_codes": ("/admin/settings/recovery-codes", {"turn": "off"}, Kind.RECOVERY_CODES_DISABLED),
+    "account.new_recovery_code": ("/account/recovery-code", {}, EventKind.RECOVERY_CODE_MADE),
+    "account.revoke_session": ("/account/sessions/1/revoke", {}, EventKind.SESSION_REVOKED),
+    "account.revoke_others": ("/account/sessions/revoke-others", {}, EventKind.SESSION_REVOKED),
+    "account.dismiss_recovery_notice": ("/account/recovery-notice/dismiss", {}, EventKind.RECOVERY_NOTICE_DISMISSED),
+    "login.verify": ("/verify", {"password": PASSWORD, "code": "now"}, EventKind.STEPPED_UP),
+    "admin.reset_mfa": ("/admin/people/2/reset-mfa", {"reason": "lost"}, EventKind.MFA_RESET),
+    "admin.invite": ("/admin/people/2/invite", {}, EventKind.USER_INVITED),
+    "admin.change": ("/admin/people/2/deactivate", {}, EventKind.USER_DEACTIVATED),
+    "admin.switch_recovery_codes": (
+        "/admin/settings/recovery-codes",
+        {"turn": "off"},
+        EventKind.RECOVERY_CODES_DISABLED,
+    ),
 }
 
 

@@ -8,7 +8,8 @@ import pytest
 from flask import Flask
 
 from authn.passwords import TooBusy
-from models import Event, Kind, RecoveryCode, Refusal, Throttle, TotpAuthenticator, User
+from authn.refusals import WrongCode
+from models import Event, EventKind, RecoveryCode, Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.apps import few_of
 from tests.support.commands import command, link
@@ -194,8 +195,8 @@ def test_tries_during_a_pause_do_not_fill_a_persons_own_record(app: Flask, omar:
     assert page.status == 429
     with app.app_context():
         omars = Event.select().where(Event.user == User.get(User.email == omar.email))
-        assert omars.where(Event.kind == Kind.PASSWORD_WRONG).count() == 5
-        assert omars.where(Event.kind == Kind.PAUSED).count() == 0
+        assert omars.where(Event.kind == EventKind.PASSWORD_WRONG).count() == 5
+        assert omars.where(Event.kind == EventKind.PAUSED).count() == 0
 
 
 def fail_often(app: Flask, person: Person, guess: Callable[..., Page], times: int) -> None:
@@ -205,7 +206,7 @@ def fail_often(app: Flask, person: Person, guess: Callable[..., Page], times: in
         if guess is wrong_password:
             assert acts.try_password(app, person.email, "a guess") is None
         else:
-            assert acts.try_code(app, person.email, person.wrong_code()) is Refusal.WRONG
+            assert acts.try_code(app, person.email, person.wrong_code()) == WrongCode()
 
 
 @pytest.mark.parametrize("lifted_by", ["command", "admin", "new secret"])
@@ -290,7 +291,7 @@ def test_a_full_queue_for_hashing_answers_503_and_charges_nobody(make_app, make_
     with ExitStack() as line:
         with suppress(TooBusy):
             while True:
-                line.enter_context(policy.place_in_line())
+                line.enter_context(policy.queued())
         answers = [send() for _ in range(7)]
     assert rows(app, Throttle) == []
     with monkeypatch.context() as patch:

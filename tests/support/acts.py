@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 from flask import Flask
 
-import models
+from authn.refusals import Refusal
 from authn.throttle import PASSWORD as PASSWORDS
-from models import Act, Event, Invitation, Kind, Setting, Throttle, TotpAuthenticator, User
+from flows import audit, codes, demo, passwords, people, second_factor, sessions, throttle
+from flows.transactions import Context, locked
+from models import EventKind, Session, TotpAuthenticator, User
 from tests.support.people import PASSWORD, Clock
 
+AGENT = "a browser"
 
-def at(clock: Clock) -> Act:
+
+def at(clock: Clock) -> Context:
     """Somebody's request at this moment."""
-    return Act(clock.now, "203.0.113.7", "a browser")
+    return Context(clock.now, "203.0.113.7", AGENT)
 
 
 def user_of(email: str) -> User:
@@ -24,12 +27,13 @@ def user_of(email: str) -> User:
 
 def alone_with(user: User) -> AbstractContextManager[None]:
     """As long as this lasts nothing else about the person is decided. In the app whose context is open."""
-    return models._alone_with(user)
+    return locked(Context(0), user)
 
 
 def add(email: str, password: str | None = PASSWORD, *, now: int = 1_796_000_000, admin: bool = False) -> User | None:
     """In the app whose context is open."""
-    return User.add(email, password, Act(now), is_admin=admin)
+    refusal = people.add(email, password, Context(now), is_admin=admin)
+    return None if refusal else user_of(email)
 
 
 def add_person(app: Flask, email: str, password: str | None = PASSWORD, *, now: int, admin: bool = False) -> None:
@@ -41,73 +45,82 @@ def enroll_person(app: Flask, email: str, *, now: int, recovery_code: str | None
     """The secret of their app."""
     with app.app_context():
         user = user_of(email)
-        user.enroll(Act(now), recovery_code=recovery_code)
+        demo.enroll(user, Context(now), recovery_code)
         return TotpAuthenticator.get(TotpAuthenticator.user == user).secret()
+
+
+def begin_session(user: User, context: Context) -> Session:
+    """A session past this person's password. In the app whose context is open."""
+    session = Session(next_path="")
+    with locked(context, user):
+        sessions.begin(session, user, context)
+    return session
 
 
 def remove_person(app: Flask, email: str) -> None:
     with app.app_context():
-        User.remove((email,))
+        demo.remove((email,), Context(_now(app)))
 
 
 def reset(app: Flask, email: str, *, by: str = "", reason: str = "") -> str:
     """Where the link leads that the person is given. `by` is the admin who does it."""
     with app.app_context():
         admin = user_of(by).id if by else None
-        return f"/welcome/{user_of(email).reset_mfa(Act(_now(app), by=by, admin=admin), reason)}"
+        return f"/welcome/{people.reset(user_of(email), Context(_now(app), actor=by, admin_id=admin), reason)}"
 
 
 def invite(app: Flask, email: str) -> str:
     """Where the link leads."""
     with app.app_context():
-        return f"/welcome/{Invitation.issue(user_of(email), Act(_now(app)))}"
+        return f"/welcome/{people.invite(user_of(email), Context(_now(app)))}"
 
 
 def unlock(app: Flask, email: str) -> None:
     with app.app_context():
-        user_of(email).unlock(Act(_now(app)))
+        people.unlock(user_of(email), Context(_now(app)))
 
 
 def deactivate(app: Flask, email: str) -> None:
     with app.app_context():
-        user_of(email).deactivate(Act(_now(app)))
+        people.deactivate(user_of(email), Context(_now(app)))
 
 
 def make_admin(app: Flask, email: str) -> None:
     with app.app_context():
-        user_of(email).make_admin(Act(_now(app)))
+        people.promote(user_of(email), Context(_now(app)))
 
 
 def remove_admin(app: Flask, email: str) -> bool:
     with app.app_context():
-        return user_of(email).remove_admin(Act(_now(app), by="another admin"))
+        return people.demote(user_of(email), Context(_now(app), actor="another admin")) is None
 
 
 def switch_codes(app: Flask, on: bool) -> None:
     with app.app_context():
-        Setting.switch_recovery_codes(on, Act(_now(app), by="a test"))
+        codes.switch(on, Context(_now(app), actor="a test"))
 
 
 def try_password(app: Flask, email: str, password: str) -> User | None:
     """The person, when it is theirs and they may try it."""
     with app.app_context():
-        return User.with_password(email, password, Act(_now(app)))
+        return passwords.check_password(email, password, Context(_now(app)))
 
 
-def try_code(app: Flask, email: str, code: str) -> Any:
+def try_code(app: Flask, email: str, code: str) -> Refusal | None:
     """What keeps the code of an app from being taken, or None."""
     with app.app_context():
-        return TotpAuthenticator.try_code(user_of(email), code, Act(_now(app)))
+        context = Context(_now(app))
+        return second_factor.pass_challenge(begin_session(user_of(email), context), code, context)
 
 
 def charge_password(app: Flask, email: str) -> None:
-    with app.app_context():
-        Throttle.charge(PASSWORDS, email, Act(_now(app)))
+    with app.app_context(), throttle.charged(PASSWORDS, email, Context(_now(app))):
+        pass
 
 
-def record(app: Flask, kind: Kind, email: str) -> None:
+def record(app: Flask, kind: EventKind, email: str) -> None:
     with app.app_context():
-        Event.record(kind, Act(_now(app), "203.0.113.7"), user_of(email))
+        audit.record(kind, Context(_now(app), "203.0.113.7"), user_of(email))
 
 
 def _now(app: Flask) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from models import Kind, Throttle
+from models import EventKind, Throttle
 from tests.support.pages import Browser, Page
 from tests.support.people import WELL_FORMED, Person, give_password, half, scan, use_recovery_code
 from tests.support.tables import rows
@@ -24,7 +24,7 @@ def wrong_recovery_code(browser: Browser, person: Person) -> Page:
 
 GUESSES = [(wrong_password, 5), (wrong_one_time_code, 5), (wrong_recovery_code, 10)]
 GUESS_IDS = ["password", "one-time code", "recovery code"]
-GUESS_EVENTS = [Kind.PASSWORD_WRONG, Kind.CODE_WRONG, Kind.RECOVERY_CODE_WRONG]
+GUESS_EVENTS = [EventKind.PASSWORD_WRONG, EventKind.CODE_WRONG, EventKind.RECOVERY_CODE_WRONG]
 
 
 def guesser(app: Flask, person: Person, guess: Callable[..., Page], address: str = "203.0.113.7") -> Browser:

@@ -74,7 +74,7 @@ def _warm_up(app: Flask) -> None:
     """What takes long the first time is done before there are workers: each that takes a dead one's place has it."""
     for name in app.jinja_env.list_templates():
         app.jinja_env.get_template(name)
-    app.extensions["store"].policy.hash_choice("three herons and a lighthouse", "")
+    app.extensions["store"].policy.weakness("three herons and a lighthouse", "")
     gc.freeze()  # or the first collection in each worker would copy every object
 
 

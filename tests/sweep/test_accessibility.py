@@ -222,7 +222,7 @@ def test_paper_holds_the_heading_and_the_slip_alone(at_place: Callable[..., Scre
         "Works once, with your password, in place of the code from your app.",
     ]
     ink, paper = page.evaluate(
-        "() => [...document.querySelectorAll('body, .ticket')].map(e => getComputedStyle(e))"
+        "() => [...document.querySelectorAll('body, .slip')].map(e => getComputedStyle(e))"
         ".reduce(([ink, paper], style) => [[...ink, style.color], [...paper, style.backgroundColor]], [[], []])"
     )
     assert set(ink) == {"rgb(0, 0, 0)"}
@@ -268,7 +268,7 @@ def test_a_phone_reads_the_qr_code_and_its_codes_are_taken(
 
 
 EDGES = """() => [...document.querySelectorAll(
-    'button:not(.link), .btn, main input, .errors, .note, .ticket'
+    'button:not(.link), .button, main input, .errors, .note, .slip'
 )].filter(element => {
     const style = getComputedStyle(element);
     return element.checkVisibility() && style.appearance !== 'auto' && element.type !== 'hidden'

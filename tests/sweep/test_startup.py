@@ -34,10 +34,11 @@ print(json.dumps([seconds(), seconds()]))
 MEMORY = """
 import re
 from app import create_app
-from models import Act, User
+from flows import people
+from flows.transactions import Context
 app = create_app(config)
 with app.app_context():
-    User.add("omar@example.com", "a lamp, a boat and a heron", Act(int(time.time())))
+    people.add("omar@example.com", "a lamp, a boat and a heron", Context(int(time.time())))
 client = app.test_client()
 page = client.get("/login")
 form = {"csrf_token": re.search('csrf_token" value="([^"]+)', page.text)[1], "email": "omar@example.com"}

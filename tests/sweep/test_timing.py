@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from authn import passwords
-from authn.passwords import Cost, Hasher
+from authn.passwords import Cost, Policy
 from models import Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.forms import Site, bare
@@ -89,7 +89,7 @@ def test_no_time_tells_who_is_here(dear: Site) -> None:
 def test_that_time_would_tell_were_nobodys_password_cheaper(dear: Site, dummy: Cost, monkeypatch) -> None:
     """The same measure, on a site whose stand-in for a missing hash costs nothing, or half of it."""
     policy = dear.app.extensions["store"].policy
-    verify, verify_nobodys = policy.verify, Hasher(dummy).verify
+    verify, verify_nobodys = policy.verify, Policy(dummy).verify
     monkeypatch.setattr(policy, "verify", lambda typed, stored: (verify if stored else verify_nobodys)(typed, stored))
     assert are_separable(dear, [(NOBODY, WRONG), (dear.omar.email, WRONG)], goes=1)
 
@@ -139,4 +139,4 @@ def test_a_try_during_a_pause_takes_under_5_ms_and_hashes_nothing(make_app, make
 
     times = [took(lambda: browser.client.post(path, data=data)) for _ in range(100)]  # a busy machine spoils most
     assert browser.client.post(path, data=data).status_code == 429
-    assert min(times) < 0.005 < took(partial(passwords.Hasher(cost).verify, "a guess", None))
+    assert min(times) < 0.005 < took(partial(passwords.Policy(cost).verify, "a guess", None))

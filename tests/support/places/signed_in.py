@@ -4,13 +4,13 @@ from peewee import OperationalError
 from werkzeug.exceptions import BadRequest
 
 from authn.passwords import TooBusy
-from blueprints.words import BUSY_PAGE, STATUS_PAGES
-from models import Kind, User
+from models import EventKind, User
 from tests.support import acts
 from tests.support.pages import Browser
 from tests.support.people import give_password, save_new_code, scan, sign_in
 from tests.support.places.signing_in import at_the_prompt, lost_device, prompt_asked_for
 from tests.support.places.world import LONG, Visit, World, place
+from tests.support.sentences import BUSY_PAGE, STATUS_PAGES
 
 # Security -------------------------------------------------------------------------------------------------------------
 
@@ -88,7 +88,7 @@ def account_after_a_reset(world: World) -> Visit:
 @place(200, "Activity")
 def activity_of_every_kind(world: World) -> Visit:
     visit = signed_in(world, "/account/activity")
-    for kind in Kind:
+    for kind in EventKind:
         acts.record(world.app, kind, "omar@example.com")
     return visit
 

@@ -1,7 +1,6 @@
 """Every page on the way in, from the first one to the recovery code's prompt."""
 
 from authn.throttle import PASSWORD as PASSWORDS
-from blueprints.words import NOTICES
 from tests.support import acts
 from tests.support.pages import Page
 from tests.support.people import WELL_FORMED, Person, give_password, save_new_code, scan, sign_in, use_recovery_code
@@ -18,6 +17,7 @@ from tests.support.places.world import (
     World,
     place,
 )
+from tests.support.sentences import NOTICES
 
 # Signing in -----------------------------------------------------------------------------------------------------------
 

@@ -13,14 +13,14 @@ from threading import Event
 import pytest
 from flask import Flask
 
-from authn.passwords import Cost, Hasher
-from blueprints.words import BUSY_PAGE
+from authn.passwords import Cost, Policy
 from models import User
 from settings import SETTINGS
 from tests.support.apps import on_sqlite
 from tests.support.pages import Form
 from tests.support.people import PASSWORD, Person
 from tests.support.races import at_once
+from tests.support.sentences import BUSY_PAGE
 from tests.support.servers import ROOT, Answer, RemoteBrowser, served
 
 BROWSERS = 200
@@ -65,7 +65,7 @@ def test_in_a_flood_of_sign_ins_everybody_gets_in_and_those_who_are_in_notice_li
 ) -> None:
     ines = make_person("ines@example.com")
     with app.app_context():
-        password_hash = Hasher(COST).hash(PASSWORD)
+        password_hash = Policy(COST).hash(PASSWORD)
         User.update(password_hash=password_hash).execute()
         for n in range(BROWSERS):
             User.create(email=f"{n}@example.com", password_hash=password_hash, created_at=1)

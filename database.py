@@ -1,22 +1,15 @@
-"""Where the tables live: the database, the keys and the limits that the verbs of models work with. Knows no Flask."""
+"""The database, the keys and the limits that are in use. Knows no Flask."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 from typing import Any
 
-from peewee import (
-    Database,
-    DatabaseProxy,
-    InterfaceError,
-    InternalError,
-    OperationalError,
-    ProgrammingError,
-    SqliteDatabase,
-)
+import peewee
+from peewee import Database, OperationalError
 from playhouse.db_url import connect
 from playhouse.migrations import Runner
 
@@ -25,29 +18,18 @@ from authn.sealing import Keyring
 
 
 @dataclass(frozen=True)
-class Lifetimes:
-    """How long a session lasts, in seconds: at each step of signing in, and once signed in."""
-
-    sign_in: int
-    enrollment: int
-    idle: int
-    overall: int
-
-
-@dataclass(frozen=True)
 class Store:
-    """What the verbs work with. Two apps in one process have two stores and never meet."""
+    """What models and flows work with. Two apps in one process have two stores and never meet."""
 
     database: Database
     keyring: Keyring
     policy: Policy
-    lifetimes: Lifetimes
-    address_limit: int  # failures from one address in throttle.ADDRESS_WINDOW_SECONDS; 0: no limit
+    settings: Mapping[str, Any]  # the app's configuration as it is at this moment
 
 
-# What a database that is not there raises; or has no tables yet, which PostgreSQL calls an error of the program; or may
-# only be read, which it calls an internal one.
-UNAVAILABLE = (OperationalError, InterfaceError, ProgrammingError, InternalError)
+# What peewee raises when the database is away. Without tables PostgreSQL raises ProgrammingError, and when it may only
+# be read InternalError.
+UNAVAILABLE = (OperationalError, peewee.InterfaceError, peewee.ProgrammingError, peewee.InternalError)
 
 _MIGRATIONS = str(Path(__file__).parent / "migrations")
 _store: ContextVar[Store | None] = ContextVar("store", default=None)
@@ -55,8 +37,7 @@ _store: ContextVar[Store | None] = ContextVar("store", default=None)
 
 @contextmanager
 def opened(store: Store) -> Iterator[None]:
-    """Let the tables live in this store until the block ends; its connection, if one was made, is given back at the
-    end of the outermost block."""
+    """Let the tables live in this store until the block ends. The outermost block gives the connection back."""
     is_outermost = _store.get() is not store
     token = _store.set(store)
     try:
@@ -68,8 +49,7 @@ def opened(store: Store) -> Iterator[None]:
 
 
 def reconnect() -> None:
-    """Let go of this block's connection and of those that are idle: one that was made while the database could only be
-    read would stay like that."""
+    """Close this block's connection and the idle ones: one made while the database was read-only stays read-only."""
     database = store().database
     database.manual_close()  # type: ignore[attr-defined]
     database.close_idle()  # type: ignore[attr-defined]
@@ -82,9 +62,9 @@ def store() -> Store:
     return current
 
 
-class OpenDatabase(DatabaseProxy):
-    """The database of the store that is open. Peewee's own proxy is one for the whole process, and a second app would
-    move the first one's tables."""
+class OpenDatabase(peewee.DatabaseProxy):
+    """The database of the store that is open. Peewee's own proxy is one for the whole process: a second app would take
+    the first one's tables along."""
 
     def __init__(self) -> None:
         object.__setattr__(self, "_callbacks", [])
@@ -109,7 +89,7 @@ def connect_database(url: str) -> Database:
             check_same_thread=False,
             max_connections=0,  # no limit: a thread takes one at most
         )
-    # So that no request waits for ever: for a connection, for a network that has gone silent, for a lock.
+    # No request waits for ever for a connection, for a lock, or for a network that has gone silent.
     bounds = {"connect_timeout": 3, "tcp_user_timeout": 5000, "options": "-c lock_timeout=4000"}
     return connect(  # type: ignore[no-any-return]
         f"{scheme}+pool://{rest}",
@@ -129,20 +109,31 @@ def check_migrations() -> None:
 
 
 def upgrade() -> list[str]:
-    """Apply the migrations that are missing, each once however many processes ask; their names."""
+    """Apply the migrations that are missing, each once however many processes ask. Return their names."""
     database = store().database
-    on_sqlite = isinstance(database, SqliteDatabase)
+    on_sqlite = isinstance(database, peewee.SqliteDatabase)
     if on_sqlite:
         _write_ahead(database)
-    with database.atomic():
+    with _foreign_keys_off(database) if on_sqlite else nullcontext(), database.atomic():
         if not on_sqlite:
             database.execute_sql("SET LOCAL lock_timeout = 0")  # type: ignore[no-untyped-call]
             database.execute_sql("SELECT pg_advisory_xact_lock(hashtext('sparekey migrations'))")  # type: ignore[no-untyped-call]
         return list(Runner(database, _MIGRATIONS).up())
 
 
+@contextmanager
+def _foreign_keys_off(database: Database) -> Iterator[None]:
+    """SQLite's own way to make a table anew: dropping the old one takes no row of another table along. It can't be
+    asked for inside a transaction."""
+    database.execute_sql("PRAGMA foreign_keys = off")  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        database.execute_sql("PRAGMA foreign_keys = on")  # type: ignore[no-untyped-call]
+
+
 def _write_ahead(database: Database) -> None:
-    """Switch the file to write-ahead logging, which it keeps. SQLite does not wait here for others that do the same."""
+    """Switch the file to write-ahead logging for good. Here SQLite does not wait for another process that does so."""
     for tries_left in reversed(range(100)):
         try:
             database.execute_sql("PRAGMA journal_mode = wal")  # type: ignore[no-untyped-call]

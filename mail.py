@@ -1,6 +1,6 @@
 """Mail to people about changes to how they sign in, sent by a thread of its own after the transaction: a mail that
 cannot be sent is logged and never a sign-in's concern. A process that ends sends what waits first. Other receivers may
-connect to models.recorded as well."""
+connect to flows.audit.recorded as well."""
 
 import atexit
 import logging
@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from models import Event, Kind
+from models import Event, EventKind
 from settings import is_loopback
 
 log = logging.getLogger("sparekey.mail")
@@ -26,17 +26,17 @@ _LONGEST_QUEUE = 1000
 
 # What NIST SP 800-63B-4 4.1.2.1, 4.2.3 and 4.6 ask to tell people about.
 SUBJECTS = {
-    Kind.AUTHENTICATOR_ADDED: "An authenticator app was set up",
-    Kind.AUTHENTICATOR_REPLACED: "Your authenticator app was replaced",
-    Kind.RECOVERY_CODE_SPENT: "Your recovery code was used",
-    Kind.RECOVERY_CODE_SAVED: "A new recovery code was saved",
-    Kind.PASSWORD_CHANGED: "Your password was changed",
-    Kind.MFA_RESET: "Your sign-in was reset",
+    EventKind.AUTHENTICATOR_ADDED: "An authenticator app was set up",
+    EventKind.AUTHENTICATOR_REPLACED: "Your authenticator app was replaced",
+    EventKind.RECOVERY_CODE_SPENT: "Your recovery code was used",
+    EventKind.RECOVERY_CODE_SAVED: "A new recovery code was saved",
+    EventKind.PASSWORD_CHANGED: "Your password was changed",
+    EventKind.MFA_RESET: "Your sign-in was reset",
 }
 
 
 class Mailer:
-    """Sends through `url`: smtp://user:password@host:port?from=address, or smtps://. It takes what models.recorded
+    """Sends through `url`: smtp://user:password@host:port?from=address, or smtps://. It takes what flows.audit.recorded
     sends."""
 
     def __init__(self, url: str, site: str, site_url: str, contact: str) -> None:
@@ -63,7 +63,7 @@ class Mailer:
         return thread
 
     def _message(self, to: str, event: Event) -> EmailMessage:
-        subject, at = SUBJECTS[Kind(event.kind)], datetime.fromtimestamp(event.at, UTC)
+        subject, at = SUBJECTS[EventKind(event.kind)], datetime.fromtimestamp(event.at, UTC)
         message = EmailMessage()
         message["To"], message["From"] = to, self._sender
         message["Subject"] = f"{self._site}: {subject}"

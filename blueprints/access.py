@@ -1,0 +1,94 @@
+"""Decorators that say who may open a view, and the check before every request. Without one it takes a signed-in
+person."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import current_app, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from authn.steps import Step
+from blueprints.paths import path_of, safe_next
+from blueprints.session import context, current_session, now, person, to_due_page, visit
+from flows import sessions
+from flows.audit import record
+from models import EventKind, recovery_codes_are_on
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def public(view: View) -> View:
+    """Anyone may open it."""
+    view.is_public = True  # type: ignore[attr-defined]
+    return view
+
+
+def at(*steps: Step) -> Callable[[View], View]:
+    """A session may open it at these steps."""
+
+    def mark(view: View) -> View:
+        view.open_at = steps  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def recovery_codes_required(view: View) -> View:
+    """While recovery codes are off nobody may open it, and nothing that was sent is looked at."""
+    view.needs_recovery_codes = True  # type: ignore[attr-defined]
+    return view
+
+
+def step_up_required(view: View) -> View:
+    """A signed-in person must have given password and six-digit code in the last STEP_UP_SECONDS of this session."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
+        session, since = current_session(), now() - current_app.config["STEP_UP_SECONDS"]
+        if session.is_signed_in and not (session.verified_at and since < session.verified_at <= now()):
+            came_from = request.path if request.method == "GET" else path_of(request.referrer)
+            return redirect(url_for("login.verify", next=safe_next(came_from, safe_next(request.path))), 303)
+        return view(*args, **kwargs)  # type: ignore[no-any-return]
+
+    return guarded  # type: ignore[return-value]
+
+
+def gate() -> ResponseReturnValue | None:
+    """Before every view: let it be opened and note that the person is active, or answer in its place: with the page
+    that is due, or the one that says that recovery codes are off."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    if view is None or request.endpoint == "static":
+        return None
+    if unfinished := visit().codes_went_off:
+        sessions.end(unfinished, EventKind.SIGN_IN_ENDED, context())
+    if getattr(view, "is_public", False):
+        return None
+    if getattr(view, "needs_recovery_codes", False) and not recovery_codes_are_on():
+        return codes_are_off()
+    session = visit().session
+    if session is None:
+        return _to_sign_in()
+    if session.step not in getattr(view, "open_at", (Step.SIGNED_IN,)):
+        return to_due_page(session)
+    sessions.touch(session, now())
+    return None
+
+
+def codes_are_off() -> ResponseReturnValue:
+    """Answer with the page in place of every page about codes. What was typed is not looked at."""
+    session = visit().session
+    if request.method == "POST":
+        record(EventKind.RECOVERY_CODE_WHILE_OFF, context(), person())
+    page = render_template(
+        "recovery/off.html",
+        waiting=session is not None and session.can_go_without_code(now()),
+        ended=visit().codes_went_off is not None,
+        step=session.step if session else None,
+    )
+    return page, 403
+
+
+def _to_sign_in() -> ResponseReturnValue:
+    asked_for = safe_next(request.full_path.rstrip("?"), "") if request.method == "GET" else ""
+    return redirect(url_for("login.password", notice=visit().ended or "needed", next=asked_for or None), 303)

@@ -1,0 +1,141 @@
+"""Whose request this is, and where the sign-in goes on. The only user of flask.session, which is the cookie."""
+
+from dataclasses import dataclass, replace
+
+from flask import current_app, g, redirect, request, url_for
+from flask import session as cookie
+from flask_wtf.csrf import generate_csrf
+from werkzeug.wrappers import Response
+
+from authn.steps import Step
+from blueprints.known_browser import known_browser, remember
+from blueprints.paths import safe_next, with_notice
+from flows import sessions
+from flows.transactions import Context
+from models import EventKind, Session, User, recovery_codes_are_on
+
+PAGES = {
+    Step.CHALLENGE: "login.code",
+    Step.ENROLL: "enrollment.setup",
+    Step.SAVE_CODE: "recovery.prompt",
+    Step.REPLACE_CODE: "recovery.prompt",
+    Step.LOST_DEVICE: "recovery.lost_device",
+    Step.REPLACE_DEVICE: "enrollment.setup",
+    Step.SIGNED_IN: "account.overview",
+}
+_LONGEST_ADDRESS, _LONGEST_AGENT = 45, 200
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What the cookie of a request leads to: a live session, or the notice that says why it ended."""
+
+    session: Session | None = None
+    ended: str | None = None
+    codes_went_off: Session | None = None  # an unfinished recovery sign-in that is to be ended
+
+
+def visit() -> Visit:
+    """Return what this request's cookie leads to. A dead cookie is left alone, and only the sign-in page makes a new
+    one: the slower half of a double click must not overwrite what the faster half was given."""
+    if "visit" not in g:
+        g.visit = _look_up()
+    return g.visit  # type: ignore[no-any-return]
+
+
+def ended() -> str | None:
+    """Return the reason the session ended, without looking it up: error pages must work while the database is away."""
+    return g.visit.ended if "visit" in g else None
+
+
+def forget_visit() -> None:
+    """Treat this request as signed out: what was read may not have been committed."""
+    g.visit = Visit()
+
+
+def current_session() -> Session:
+    """Return the live session of this request. LookupError on a public page that has none."""
+    session = visit().session
+    if session is None:
+        raise LookupError("Nobody has begun to sign in here: ask visit() on a public page.")
+    return session
+
+
+def person() -> User | None:
+    """Return whose password was given in this session, signed in or not."""
+    session = visit().session
+    return session.user if session else None
+
+
+def signed_in_person() -> User | None:
+    """Return who is signed in: nobody before the sign-in is finished."""
+    session = visit().session
+    return session.user if session and session.is_signed_in else None
+
+
+def now() -> int:
+    return int(current_app.config["CLOCK"]())
+
+
+def context() -> Context:
+    """Return this request as flows want to know it."""
+    agent = request.user_agent.string.encode(errors="replace").decode()[:_LONGEST_AGENT]
+    return Context(now(), (request.remote_addr or "")[:_LONGEST_ADDRESS], agent, known_browser=known_browser)
+
+
+def admin_context() -> Context:
+    """Return this request as something that an admin does."""
+    session = current_session()
+    return replace(context(), actor=session.user.email, admin_id=session.user.id, admin_session=session.id)
+
+
+def command_line() -> Context:
+    return Context(now(), actor="the command line")
+
+
+def go_on(session: Session, notice: str | None = None, to: str | None = None) -> Response:
+    """Lead to what is due now; when signed in, to the page `to` or the one first asked for. A new token goes into the
+    cookie, and with it a new CSRF token."""
+    g.visit = Visit(session)
+    if cookie.get("token") != session.token:
+        cookie.clear()
+        cookie["token"] = session.token
+        g.pop("csrf_token", None)
+        generate_csrf()
+    if not session.is_signed_in:
+        return to_due_page(session)
+    path = to or safe_next(session.next_path)
+    return remember(redirect(with_notice(path, notice), 303), session.user)
+
+
+def to_due_page(session: Session) -> Response:
+    return redirect(url_for(PAGES[Step(session.step)]), 303)
+
+
+def start_afresh() -> None:
+    """On the sign-in page: let go of a cookie whose session is dead."""
+    if "token" in cookie:
+        cookie.clear()
+
+
+def end_session() -> None:
+    """Sign out: the row is deleted and the cookie let go."""
+    sessions.end(current_session(), EventKind.SIGNED_OUT, context())
+    cookie.clear()
+
+
+def welcome_link(token: str) -> str:
+    """Return a one-time link as it is handed over. Its host is the configured one, whatever the request said."""
+    return f"{current_app.config['SITE_URL']}/welcome/{token}"
+
+
+def _look_up() -> Visit:
+    token = cookie.get("token")
+    session = Session.find(token) if isinstance(token, str) else None
+    if session is None:
+        return Visit()
+    if session.expires_at <= now():
+        return Visit(ended="away" if session.is_signed_in else "too-slow")
+    if session.step == Step.REPLACE_CODE and not recovery_codes_are_on():
+        return Visit(ended="codes-off", codes_went_off=session)
+    return Visit(session)

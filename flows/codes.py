@@ -1,0 +1,110 @@
+"""What happens to a recovery code between being made and being retired, as parts of flows; and the switch for all."""
+
+from typing import Any
+
+from authn import recovery_codes
+from authn.refusals import FixedByConfiguration, Refusal, Retirement
+from authn.sealing import Purpose, Unreadable
+from database import store
+from flows.audit import record
+from flows.transactions import Context, locked, within_transaction
+from models import (
+    EventKind,
+    PendingCode,
+    RecoveryCode,
+    Session,
+    Setting,
+    User,
+    recovery_codes_are_fixed,
+    recovery_codes_are_on,
+)
+
+
+class CodesAreOff(Exception):
+    """Recovery codes are off. Nothing was changed."""
+
+
+def switch(on: bool, context: Context) -> Refusal | None:
+    """Turn recovery codes on or off, in every worker at its next request. Codes are kept, and unspent ones work again
+    when they are turned on. Refuse where the configuration decides."""
+    if recovery_codes_are_fixed():
+        return FixedByConfiguration()
+    changed = {Setting.value: "on" if on else "off", Setting.changed_at: context.now, Setting.changed_by: context.actor}
+    with locked(context):
+        row = Setting.insert({Setting.key: Setting.RECOVERY_CODES, **changed})
+        row.on_conflict(conflict_target=[Setting.key], update=changed).execute()
+        record(EventKind.RECOVERY_CODES_ENABLED if on else EventKind.RECOVERY_CODES_DISABLED, context)
+    return None
+
+
+@within_transaction
+def require_on() -> None:
+    """Raise CodesAreOff when the flag is off at this moment."""
+    if not recovery_codes_are_on():
+        raise CodesAreOff
+
+
+@within_transaction
+def is_due(user: User) -> bool:
+    """Return whether the person must save a recovery code before the sign-in is finished."""
+    return recovery_codes_are_on() and not user.has_saved_code()
+
+
+@within_transaction
+def issue(user: User, context: Context) -> None:
+    """Make a code to be saved. It works at once. So does a saved one, until this one is confirmed as saved."""
+    code = recovery_codes.generate()
+    retire((RecoveryCode.user == user) & RecoveryCode.saved_at.is_null(), Retirement.REPLACED, context)
+    RecoveryCode.create(
+        user=user,
+        digest=recovery_codes.digest(code, user.id),
+        sealed_code=store().keyring.seal(code.encode(), Purpose.RECOVERY_CODE, user.id),
+        created_at=context.now,
+    )
+    record(EventKind.RECOVERY_CODE_MADE, context, user)
+
+
+@within_transaction
+def offer(user: User, context: Context) -> None:
+    """Have an unsaved code ready: the one that was shown before, which may be on paper by now. Make one where there is
+    none, or where no key opens it."""
+    try:
+        if PendingCode.unsaved(user):
+            return
+    except Unreadable:
+        record(EventKind.UNREADABLE, context, user, Purpose.RECOVERY_CODE)
+    issue(user, context)
+
+
+@within_transaction
+def confirm(user: User, digest: str, context: Context) -> None:
+    """Note that the person has saved this code. The plain text is erased and every other code retired."""
+    retire((RecoveryCode.user == user) & (RecoveryCode.digest != digest), Retirement.REPLACED, context)
+    saved = {RecoveryCode.saved_at: context.now, RecoveryCode.sealed_code: None}
+    this_one = (RecoveryCode.user == user) & (RecoveryCode.digest == digest)
+    RecoveryCode.update(saved).where(this_one, RecoveryCode.saved_at.is_null()).execute()
+    record(EventKind.RECOVERY_CODE_SAVED, context, user)
+
+
+@within_transaction
+def spend(session: Session, context: Context) -> bool:
+    """Use up the code that this session claimed, and have the person told. Return whether it still could be."""
+    if not retire(RecoveryCode.claimed_by == session, Retirement.SPENT, context):
+        return False
+    notice = {User.recovery_used_at: context.now, User.recovery_used_from: context.remote_addr}
+    User.update(notice).where(User.id == session.user.id).execute()
+    record(EventKind.RECOVERY_CODE_SPENT, context, session.user)
+    return True
+
+
+@within_transaction
+def retire(which: Any, how: Retirement, context: Context) -> int:
+    """Let these codes stop working. Return how many were live."""
+    retired = {RecoveryCode.retired_at: context.now, RecoveryCode.retired_by: how, RecoveryCode.sealed_code: None}
+    return int(RecoveryCode.update(retired).where(which, RecoveryCode.retired_at.is_null()).execute())
+
+
+@within_transaction
+def release(sessions: Any) -> None:
+    """Free the codes that these sessions claimed. They are about to end."""
+    RecoveryCode.update(claimed_by=None).where(RecoveryCode.claimed_by.in_(sessions)).execute()

@@ -1,0 +1,137 @@
+"""People: added, let in and kept out, made admins, reset; and the password and the links they choose one with."""
+
+from peewee import IntegrityError
+
+from authn import tokens
+from authn.refusals import AddressTaken, LastAdmin, LinkUsed, Refusal, Retirement, WrongPassword
+from authn.steps import Cause
+from authn.throttle import EVERY_LIMIT
+from database import store
+from flows import codes, sessions, throttle
+from flows.audit import record
+from flows.passwords import check_password, set_password
+from flows.transactions import Context, locked
+from models import EventKind, Invitation, RecoveryCode, Session, TotpAuthenticator, User
+
+INVITATION_SECONDS = 72 * 3600
+
+
+def add(email: str, password: str | None, context: Context, *, is_admin: bool = False) -> Refusal | None:
+    """Add a person at a folded address. They can sign in once a password is there."""
+    if password is not None and (weakness := store().policy.weakness(password, email)):
+        return weakness
+    password_hash = None if password is None else store().policy.hash(password)
+    try:
+        with locked(context):
+            user = User.create(
+                email=email,
+                password_hash=password_hash,
+                password_changed_at=context.now if password_hash else None,
+                is_admin=is_admin,
+                created_at=context.now,
+            )
+            record(EventKind.USER_CREATED, context, user)
+    except IntegrityError:
+        return AddressTaken(email)
+    return None
+
+
+def change_password(session: Session, current: str, new: str, context: Context) -> Refusal | None:
+    """Give the session's person a new password, which ends every other session of theirs."""
+    user = session.user
+    if weakness := store().policy.weakness(new, user.email):
+        return weakness
+    if check_password(user.email, current, context) is None:
+        with sessions.locked_session(session, context):  # the second half of a double click is not told the opposite
+            return WrongPassword()
+    password_hash = store().policy.hash(new)
+    with sessions.locked_session(session, context):
+        set_password(user, password_hash, context)
+        sessions.end_others(session)
+        sessions.move_on(session, Cause.NEW_PASSWORD, context)
+    return None
+
+
+def reset(user: User, context: Context, reason: str = "") -> str:
+    """Take away app, recovery codes, sessions and password. Return the token of the link with which the person begins
+    again. Nobody can sign in until it is used: otherwise somebody who knows the old password could enroll first."""
+    with locked(context, user):
+        TotpAuthenticator.delete().where(TotpAuthenticator.user == user).execute()
+        codes.retire(RecoveryCode.user == user, Retirement.RESET, context)
+        sessions.end_all(user)
+        User.update(password_hash=None, waiting_since=None).where(User.id == user.id).execute()
+        throttle.forget(EVERY_LIMIT, user.email)
+        record(EventKind.MFA_RESET, context, user, reason)
+        return _issue_link(user, context)
+
+
+def invite(user: User, context: Context) -> str:
+    """Return the token of a new link with which the person chooses a password. Earlier links stop working."""
+    with locked(context, user):
+        return _issue_link(user, context)
+
+
+def accept_invitation(invitation: Invitation, password: str, context: Context) -> Refusal | None:
+    """Give the person the password they chose, and end their sessions. The link is used up."""
+    user = invitation.user
+    if weakness := store().policy.weakness(password, user.email):
+        return weakness
+    password_hash = store().policy.hash(password)
+    with locked(context, user):
+        is_open = Invitation.used_at.is_null() & (Invitation.expires_at > context.now)
+        is_active = Invitation.user.in_(User.select(User.id).where(User.is_active))
+        this_one = (Invitation.id == invitation.id) & is_open & is_active
+        if not Invitation.update(used_at=context.now).where(this_one).execute():
+            return LinkUsed()
+        record(EventKind.INVITATION_USED, context, user)
+        set_password(user, password_hash, context)
+        sessions.end_all(user)
+    return None
+
+
+def unlock(user: User, context: Context) -> Refusal | None:
+    """Let the person try again at once, whatever was typed wrong before, and wherever."""
+    with locked(context, user):
+        throttle.forget(EVERY_LIMIT, user.email)
+        record(EventKind.UNLOCKED, context, user)
+    return None
+
+
+def activate(user: User, context: Context) -> Refusal | None:
+    """Let the person sign in again."""
+    return _change(user, context, EventKind.USER_ACTIVATED, is_active=True)
+
+
+def deactivate(user: User, context: Context) -> Refusal | None:
+    """End the person's sessions and let them start none. The last active admin stays."""
+    return _change(user, context, EventKind.USER_DEACTIVATED, is_active=False)
+
+
+def promote(user: User, context: Context) -> Refusal | None:
+    """Open the admin pages to the person."""
+    return _change(user, context, EventKind.ADMIN_MADE, is_admin=True)
+
+
+def demote(user: User, context: Context) -> Refusal | None:
+    """Close the admin pages to the person. The last active admin stays one."""
+    return _change(user, context, EventKind.ADMIN_REMOVED, is_admin=False)
+
+
+def _change(user: User, context: Context, kind: EventKind, **changes: bool) -> Refusal | None:
+    with locked(context, user, every_admin=True):
+        admins = [admin.id for admin in User.select(User.id).where(User.is_admin, User.is_active)]
+        if admins == [user.id] and False in changes.values():
+            return LastAdmin(user.email)
+        if changes.get("is_active") is False:
+            sessions.end_all(user)
+        User.update(changes).where(User.id == user.id).execute()
+        record(kind, context, user)
+    return None
+
+
+def _issue_link(user: User, context: Context) -> str:
+    token = tokens.generate()
+    Invitation.delete().where(Invitation.user == user).execute()
+    Invitation.create(user=user, token_digest=tokens.digest(token), expires_at=context.now + INVITATION_SECONDS)
+    record(EventKind.USER_INVITED, context, user)
+    return token

@@ -1,0 +1,127 @@
+"""The recovery code in a sign-in: claimed when it is typed, spent when its replacement is saved, and then the question
+about the lost device. And the other ways to the prompt."""
+
+from typing import Any
+
+from authn import recovery_codes
+from authn.refusals import CodeInUse, MalformedCode, OtherCode, Refusal, RetiredCode, Retirement, WrongRecoveryCode
+from authn.steps import Cause, Step
+from authn.throttle import RECOVERY_CODE
+from database import store
+from flows import codes, enrollment, sessions, throttle
+from flows.audit import record
+from flows.transactions import Context, Superseded
+from models import Enrollment, EventKind, PendingCode, RecoveryCode, SecondFactor, Session, User, recovery_codes_are_on
+
+_EVENTS = {Cause.DEVICE_KEPT: EventKind.DEVICE_KEPT, Cause.DEVICE_LATER: EventKind.DEVICE_MISSING}
+
+
+def claim(session: Session, typed: str, context: Context) -> Refusal | None:
+    """Set the typed code aside for this unfinished sign-in, which goes on to save the replacement that is made here.
+
+    The code is spent only when the replacement is saved, so a sign-in that is cut off costs nothing. A double click
+    claims it twice and is not an error. A code that is malformed is not a try. Raise Paused when no try may be made,
+    CodesAreOff when the flag is off."""
+    user, code = session.user, recovery_codes.read(typed)
+    if isinstance(code, MalformedCode):
+        throttle.check(RECOVERY_CODE, user.email, context)
+        return code
+    digest = recovery_codes.digest(code, user.id)
+    with throttle.charged(RECOVERY_CODE, user.email, context) as charge, sessions.locked_session(session, context):
+        codes.require_on()
+        if not _claim(session, digest, context):
+            charge.is_deserved = True
+            return _refuse(user, digest, context)
+        charge.refund()
+        if session.step == Step.REPLACE_CODE:  # the first half of a double click has been here
+            return None
+        if RecoveryCode.unsaved(user).where(RecoveryCode.digest == digest).exists():
+            codes.confirm(user, digest, context)  # it was not confirmed as saved, but here it is
+            sessions.end_others(session, unfinished_only=True)
+        codes.issue(user, context)
+        record(EventKind.RECOVERY_CODE_CLAIMED, context, user)
+        sessions.move_on(session, Cause.RECOVERY_CODE, context, second_factor=SecondFactor.RECOVERY)
+    return None
+
+
+def save_code(session: Session, shown: str, context: Context) -> Refusal | None:
+    """Confirm that the code with the digest `shown` is saved, and do what waited for it: complete the enrollment, spend
+    the code that this sign-in claimed, or sign in. Raise CodesAreOff when the flag is off."""
+    with sessions.locked_session(session, context):
+        codes.require_on()
+        pending, user = PendingCode.of(session, context.now), session.user
+        if pending is None or pending.digest != shown:
+            return OtherCode()
+        if pending.enrollment:
+            enrollment.complete(session, pending.enrollment, Cause.CODE_SAVED, context, pending)
+            return None
+        if session.step == Step.REPLACE_CODE and not codes.spend(session, context):
+            raise Superseded
+        codes.confirm(user, pending.digest, context)
+        sessions.end_others(session, unfinished_only=True)
+        sessions.move_on(session, Cause.CODE_SAVED, context)
+    return None
+
+
+def finish_without_code(session: Session, context: Context) -> None:
+    """Finish what waits for a code to be saved, now that codes are off. Raise Superseded when they are on again, or
+    when nothing waits any more: its time may have run out since the page was asked for."""
+    with sessions.locked_session(session, context):
+        waiting = session.confirmed_enrollment(context.now)
+        if recovery_codes_are_on() or not session.can_go_without_code(context.now):
+            raise Superseded
+        if waiting:
+            enrollment.complete(session, waiting, Cause.CODES_OFF, context)
+        else:
+            sessions.move_on(session, Cause.CODES_OFF, context)
+
+
+def make_new_code(session: Session, context: Context) -> None:
+    """Make a code to be saved in place of the one there is. What this session had begun to set up is dropped. Raise
+    CodesAreOff when the flag is off."""
+    with sessions.locked_session(session, context):
+        codes.require_on()
+        Enrollment.delete().where(Enrollment.session == session).execute()
+        codes.issue(session.user, context)
+
+
+def answer_lost_device(session: Session, answer: Cause, context: Context) -> None:
+    """Go on as the person answers: to the setup of a new app, or signed in with the old one kept, or waiting for a new
+    phone, of which a notice stays. The old app works until a new one is confirmed."""
+    with sessions.locked_session(session, context):
+        if answer in _EVENTS:
+            since = context.now if answer is Cause.DEVICE_LATER else None
+            User.update(waiting_since=since).where(User.id == session.user.id).execute()
+            record(_EVENTS[answer], context, session.user)
+        sessions.move_on(session, answer, context)
+
+
+def dismiss_notice(session: Session, context: Context) -> None:
+    """Forget the notice that a recovery code was used."""
+    with sessions.locked_session(session, context):
+        User.update(recovery_used_at=None).where(User.id == session.user.id).execute()
+        record(EventKind.RECOVERY_NOTICE_DISMISSED, context, session.user)
+
+
+def _claim(session: Session, digest: str, context: Context) -> bool:
+    """Claim the code with this digest if it is the person's, live, and claimed by no other session whose time still
+    runs. One statement decides."""
+    since = context.now - store().settings["ENROLLMENT_SECONDS"]
+    running = (Session.step == Step.REPLACE_CODE) & (Session.step_at > since) & (Session.id != session.id)
+    others = Session.select(Session.id).where(Session.user == session.user, running)
+    free = RecoveryCode.claimed_by.is_null() | RecoveryCode.claimed_by.not_in(others)
+    live = (RecoveryCode.user == session.user) & (RecoveryCode.digest == digest) & RecoveryCode.retired_at.is_null()
+    return bool(RecoveryCode.update(claimed_by=session).where(live, free).execute())
+
+
+def _refuse(user: User, digest: str, context: Context) -> Refusal:
+    """Say why a code could not be claimed, and record it."""
+    code: Any = RecoveryCode.get_or_none(RecoveryCode.user == user, RecoveryCode.digest == digest)
+    if code is None:
+        record(EventKind.RECOVERY_CODE_WRONG, context, user)
+        return WrongRecoveryCode()
+    if code.retired_at is not None:
+        record(EventKind.RECOVERY_CODE_OLD, context, user)
+        return RetiredCode(code.retired_at, Retirement(code.retired_by), code.saved_at is not None)
+    record(EventKind.RECOVERY_CODE_BUSY, context, user)
+    return CodeInUse(code.claimed_by.expires_at)

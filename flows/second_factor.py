@@ -1,0 +1,84 @@
+"""The six-digit code as second factor, at sign-in and at step-up: each works once, and never an older one after it."""
+
+from authn import totp
+from authn.refusals import NotSixDigits, Refusal, UsedCode, WrongCode, WrongPassword
+from authn.sealing import Unreadable
+from authn.steps import Cause
+from authn.throttle import ONE_TIME_CODE
+from flows import codes, sessions, throttle
+from flows.audit import record
+from flows.passwords import check_password
+from flows.throttle import Charge
+from flows.transactions import Context, within_transaction
+from models import EventKind, SecondFactor, Session, TotpAuthenticator, User
+
+
+def pass_challenge(session: Session, typed: str, context: Context) -> Refusal | None:
+    """Accept a six-digit code as the second factor and go on, both or neither: to the recovery code prompt where a code
+    is due, else the person is signed in. Raise Paused when no try may be made."""
+    code, email = totp.read(typed), session.user.email
+    if code is None:
+        return _not_a_try(email, context)
+    with throttle.charged(ONE_TIME_CODE, email, context) as charge, sessions.locked_session(session, context):
+        if refusal := _accept(session.user, code, charge, context):
+            return refusal
+        code_is_due = codes.is_due(session.user)
+        if code_is_due:
+            codes.offer(session.user, context)
+        proven = {"second_factor": SecondFactor.TOTP, "verified_at": context.now}
+        sessions.move_on(session, Cause.RIGHT_CODE, context, code_is_due=code_is_due, **proven)
+    return None
+
+
+def step_up(session: Session, password: str, typed: str, context: Context) -> Refusal | None:
+    """Take password and six-digit code once more, for changes that need both. A recovery code is not accepted here."""
+    code, email = totp.read(typed), session.user.email
+    if check_password(email, password, context) is None:
+        return WrongPassword()
+    if code is None:
+        return _not_a_try(email, context)
+    with throttle.charged(ONE_TIME_CODE, email, context) as charge, sessions.locked_session(session, context):
+        if refusal := _accept(session.user, code, charge, context):
+            return refusal
+        record(EventKind.STEPPED_UP, context, session.user)
+        sessions.move_on(session, Cause.STEP_UP, context, verified_at=context.now)
+    return None
+
+
+def _not_a_try(email: str, context: Context) -> Refusal:
+    throttle.check(ONE_TIME_CODE, email, context)
+    return NotSixDigits()
+
+
+@within_transaction
+def _accept(user: User, code: str, charge: Charge, context: Context) -> Refusal | None:
+    """Use the code up if the app shows it and it is newer than every one accepted before. One statement decides.
+
+    A used code keeps its charge: who types one may have read it over a shoulder. If the last accepted step lies ahead,
+    the clock was wrong then, and the charge is refunded."""
+    app = user.authenticator()
+    step = _matching_step(app, code, context) if app else None
+    if app is None or step is None:
+        charge.is_deserved = True
+        record(EventKind.CODE_WRONG, context, user)
+        return WrongCode()
+    used = {TotpAuthenticator.last_step: step, TotpAuthenticator.last_used_at: context.now}
+    newer = TotpAuthenticator.last_step < step
+    accepted = TotpAuthenticator.update(used).where(TotpAuthenticator.id == app.id, newer).execute()
+    if accepted or app.last_step > step + 2:
+        charge.refund()
+    if not accepted:
+        charge.is_deserved = True
+        record(EventKind.CODE_REPLAYED, context, user)
+        return UsedCode()
+    return None
+
+
+def _matching_step(app: TotpAuthenticator, code: str, context: Context) -> int | None:
+    """Return the 30-second step of the code. None matches a secret that no key opens: what was changed or lost lets
+    nobody in."""
+    try:
+        return totp.matching_step(app.secret(), code, context.now)
+    except Unreadable as unreadable:
+        record(EventKind.UNREADABLE, context, app.user, str(unreadable))
+        return None

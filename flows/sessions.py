@@ -1,0 +1,167 @@
+"""Sessions: how one starts, goes from step to step, and ends. The only module that writes Session.step."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from authn import steps, tokens
+from authn.refusals import NoSuchSession, Refusal, WrongPassword
+from authn.steps import Cause, Step
+from authn.throttle import ONE_TIME_CODE, PASSWORD, RECOVERY_CODE
+from database import UNAVAILABLE, store
+from flows import codes, throttle
+from flows.audit import record
+from flows.passwords import check_password, has_kept_password
+from flows.transactions import Context, Superseded, for_update, locked, within_transaction
+from models import EventKind, SecondFactor, Session, User
+
+_LIMITS = {SecondFactor.TOTP: (ONE_TIME_CODE,), SecondFactor.RECOVERY: (RECOVERY_CODE,)}
+
+
+def start(session: Session, email: str, password: str, context: Context) -> Refusal | None:
+    """Begin a sign-in for the person with this folded address and password, in a new session of which so far only
+    `next_path` is known.
+
+    Raise Paused and TooBusy as check_password does, and Superseded when the password, or the account, is not what it
+    was when it was compared."""
+    user = check_password(email, password, context)
+    if user is None:
+        return WrongPassword()
+    with suppress(*UNAVAILABLE):  # a right sign-in does not hang on what others have left behind
+        sweep(context.now)
+    with locked(context, user):
+        if not has_kept_password(user):
+            raise Superseded
+        begin(session, user, context)
+    return None
+
+
+@within_transaction
+def begin(session: Session, user: User, context: Context) -> None:
+    """Give the session its person, whose password was right, its first step and its first token."""
+    cause = Cause.RIGHT_PASSWORD if user.authenticator() else Cause.PASSWORD_WITHOUT_APP
+    session.user, session.step, session.token = user, steps.follow(None, cause).end, tokens.generate()
+    session.token_digest = tokens.digest(session.token)
+    session.created_at = session.step_at = session.last_seen_at = context.now
+    session.remote_addr, session.user_agent = context.remote_addr, context.user_agent
+    session.save()
+
+
+@contextmanager
+def locked_session(session: Session, context: Context) -> Iterator[None]:
+    """Be alone with the session's person, and with the session as it is now. Raise Superseded when another request has
+    given it a new token, or ended it, since it was read."""
+    with locked(context, session.user):
+        fresh = Session.get_or_none(_as_found(session))
+        if fresh is None:
+            raise Superseded
+        session.step, session.step_at, session.second_factor = fresh.step, fresh.step_at, fresh.second_factor
+        yield
+
+
+@within_transaction
+def move_on(session: Session, cause: Cause, context: Context, *, code_is_due: bool = False, **changes: Any) -> None:
+    """Take the session to the step that authn/steps.py names, under a new token where it says so. The old token is dead
+    then. Arriving at the last step is signing in. Raise Superseded when another request was first."""
+    try:
+        row = steps.follow(Step(session.step), cause, code_is_due=code_is_due)
+    except KeyError:
+        raise Superseded from None
+    if row.end == Step.SIGNED_IN and not changes.get("second_factor", session.second_factor):
+        raise Superseded  # a second factor is missing
+    token = tokens.generate() if row.new_token else session.token
+    changes |= {"token_digest": tokens.digest(token), "step": row.end, "last_seen_at": context.now}
+    if row.end != row.start:
+        changes["step_at"] = context.now
+    if not Session.update(changes).where(_as_found(session), Session.step == row.start).execute():
+        raise Superseded
+    for name, value in {**changes, "token": token}.items():
+        setattr(session, name, value)
+    if session.is_signed_in and row.start != Step.SIGNED_IN:
+        _note_sign_in(session, context)
+
+
+def touch(session: Session, now: int) -> None:
+    """Note that the person is active: at most once a minute, or ten times in the idle limit where that is shorter. It
+    is left out when the database is locked."""
+    if now - session.last_seen_at >= min(60, store().settings["SESSION_IDLE_SECONDS"] // 10):
+        with suppress(*UNAVAILABLE):
+            Session.update(last_seen_at=now).where(_as_found(session)).execute()
+
+
+def end(session: Session, kind: EventKind, context: Context) -> None:
+    """Delete the session, whatever token it has by now. A copied cookie is dead."""
+    with locked(context, session.user):
+        if _delete(Session.id == session.id):
+            record(kind, context, session.user)
+
+
+def revoke(session: Session, session_id: int, context: Context) -> Refusal | None:
+    """End another session of the same person."""
+    with locked_session(session, context):
+        if not _delete((Session.id == session_id) & _others(session)):
+            return NoSuchSession()
+        record(EventKind.SESSION_REVOKED, context, session.user)
+    return None
+
+
+def revoke_others(session: Session, context: Context) -> Refusal | None:
+    """End every other session of the person, finished or not. Say so when none of them was signed in."""
+    with locked_session(session, context):
+        signed_in = len(Session.signed_in(session.user, context.now)) > 1
+        end_others(session)
+        record(EventKind.SESSION_REVOKED, context, session.user, "all others")
+    return None if signed_in else NoSuchSession()
+
+
+@within_transaction
+def end_others(session: Session, *, unfinished_only: bool = False) -> None:
+    """Delete the person's other sessions."""
+    _delete(_others(session) & (Session.step != Step.SIGNED_IN) if unfinished_only else _others(session))
+
+
+@within_transaction
+def end_all(user: User) -> None:
+    """Delete every session of the person."""
+    _delete(Session.user == user)
+
+
+def sweep(now: int) -> None:
+    """Delete what has expired, whosever it is, in a transaction of its own. People whom another request is alone with
+    are left to the next sweep: sessions end only under the lock of their person."""
+    settings = store().settings
+    longest = max(settings["SIGN_IN_SECONDS"], settings["ENROLLMENT_SECONDS"])
+    unfinished = (Session.step != Step.SIGNED_IN) & (Session.step_at < now - longest)
+    idle = Session.last_seen_at < now - settings["SESSION_IDLE_SECONDS"]
+    old = Session.created_at < now - settings["SESSION_LIFETIME_SECONDS"]
+    expired = unfinished | ((Session.step == Step.SIGNED_IN) & (idle | old))
+    with store().database.atomic():
+        theirs = User.select(User.id).where(User.id.in_(Session.select(Session.user).where(expired)))
+        people = [user.id for user in for_update(theirs.order_by(User.id), " SKIP LOCKED")]
+        if people:
+            _delete(expired & Session.user.in_(people))
+        throttle.sweep(now)
+
+
+def _note_sign_in(session: Session, context: Context) -> None:
+    user, factor = session.user, SecondFactor(session.second_factor or "")
+    throttle.clear((PASSWORD, *_LIMITS.get(factor, ())), user.email, context)
+    changes: dict[Any, Any] = {User.last_sign_in_at: context.now}
+    if factor is SecondFactor.TOTP:
+        changes[User.waiting_since] = None  # the phone is there
+    User.update(changes).where(User.id == user.id).execute()
+    record(EventKind.SIGNED_IN, context, user, factor)
+
+
+def _delete(which: Any) -> int:
+    """Delete sessions, and free the recovery codes that they claimed."""
+    codes.release(Session.select(Session.id).where(which))
+    return int(Session.delete().where(which).execute())
+
+
+def _as_found(session: Session) -> Any:
+    return (Session.id == session.id) & (Session.token_digest == session.token_digest)
+
+
+def _others(session: Session) -> Any:
+    return (Session.user == session.user) & (Session.id != session.id)
