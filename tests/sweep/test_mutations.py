@@ -1,0 +1,254 @@
+"""Each defence is taken out of a copy of the source, and the tests of its subject must notice."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.mutations import (
+    Mutation,
+    added,
+    always,
+    dropped,
+    handled,
+    instead,
+    mutate,
+    never,
+    unasked,
+    undecorated,
+    unsaid,
+    without,
+)
+
+ROOT = Path(__file__).parents[2]
+NOT_COPIED = shutil.ignore_patterns(".*", "instance", "__pycache__")
+SECONDS = 300
+
+CODE, RECOVERY, ENROLL = "flows/second_factor.py", "flows/recovery.py", "flows/enrollment.py"
+SESSIONS, THROTTLE, PEOPLE, CODES = "flows/sessions.py", "flows/throttle.py", "flows/people.py", "flows/codes.py"
+SESSION, ACCESS, PATHS, BROWSERS = (f"blueprints/{name}.py" for name in ("session", "access", "paths", "known_browser"))
+
+# What is gone, from where, by what edit, and the files of the quick suite whose affair it is.
+MUTATIONS = [
+    # Six-digit codes
+    Mutation("a code is taken once", f"{CODE}:_accept", unasked("newer"), "sign_in"),
+    Mutation("nor an older one", f"{CODE}:_accept", instead("TotpAuthenticator.last_step < step", "True"), "sign_in"),
+    Mutation(
+        "a used one keeps its charge",
+        f"{CODE}:_accept",
+        always("accepted", "last_step"),
+        "sign_in recovery_code throttle step_up sessions",
+    ),
+    Mutation("step-up needs the password", f"{CODE}:step_up", never("check_password"), "step_up"),
+    Mutation(
+        "what no key opens lets nobody in",
+        f"{CODE}:_matching_step",
+        handled("Unreadable", "return context.now // 30"),
+        "secrets_at_rest",
+    ),
+    # Recovery codes
+    Mutation("one sign-in claims a code", f"{RECOVERY}:_claim", unasked("free"), "recovery_code"),
+    Mutation("only a live one", f"{RECOVERY}:_claim", unasked("retired_at"), "recovery_code"),
+    Mutation("only one's own", f"{RECOVERY}:_claim", unasked("RecoveryCode", "user"), "secrets_at_rest recovery_code"),
+    Mutation("a claim dies with its time", f"{RECOVERY}:_claim", unasked("step_at"), "recovery_code"),
+    Mutation("its replacement spends it", f"{RECOVERY}:save_code", never("spend"), "recovery_code"),
+    Mutation("only the code that was shown", f"{RECOVERY}:save_code", unsaid("digest", "shown"), "recovery_code"),
+    Mutation("only while codes are on", f"{RECOVERY}:claim", without("require_on"), "recovery_flag between_steps"),
+    Mutation("also when it is saved", f"{RECOVERY}:save_code", without("require_on"), "recovery_flag between_steps"),
+    Mutation(
+        "a wrong one is charged",
+        f"{RECOVERY}:claim",
+        instead(
+            "throttle.charged(RECOVERY_CODE, user.email, context)",
+            "throttle.charged(RECOVERY_CODE, str(context), context)",
+        ),
+        "throttle recovery_code",
+    ),
+    Mutation("saving one retires the others", f"{CODES}:confirm", without("retire"), "recovery_flag recovery_code"),
+    Mutation(
+        "a digest is one person's",
+        "authn/recovery_codes.py:digest",
+        instead("person_id", "0"),
+        "authn/test_recovery_codes",
+    ),
+    Mutation(
+        "the box must be ticked", "blueprints/recovery.py:prompt", never("saved", "data"), "recovery_flag enrollment"
+    ),
+    # The flag
+    Mutation("the gate reads the flag", f"{ACCESS}:gate", never("needs_recovery_codes"), "recovery_flag"),
+    Mutation(
+        "nonsense counts as off",
+        "models.py:recovery_codes_are_on",
+        instead(
+            "store().settings['RECOVERY_CODES_ENABLED'] is True", "bool(store().settings['RECOVERY_CODES_ENABLED'])"
+        ),
+        "recovery_flag",
+    ),
+    Mutation("an unfinished recovery ends with it", f"{SESSION}:_look_up", never("REPLACE_CODE"), "recovery_flag"),
+    Mutation(
+        "nobody skips the prompt",
+        "blueprints/recovery.py:finish_without_code",
+        never("recovery_codes_are_on"),
+        "recovery_flag",
+    ),
+    # Tries
+    Mutation(
+        "a pause holds",
+        f"{THROTTLE}:_charge",
+        instead("Throttle.paused_until <= context.now", "True"),
+        "throttle sign_in",
+    ),
+    Mutation("a hundred failures stop a secret", f"{THROTTLE}:_charge", never("stop"), "throttle"),
+    Mutation("a refund is one's own", f"{THROTTLE}:refund", unasked("account"), "throttle"),
+    Mutation("one address has a limit", f"{THROTTLE}:_charge_address", never("limit"), "throttle"),
+    Mutation(
+        "a right password clears no other count",
+        "flows/passwords.py:check_password",
+        instead("charge.refund()", "throttle.forget(throttle.throttle.EVERY_LIMIT, email)"),
+        "throttle sign_in",
+    ),
+    Mutation(
+        "passwords are hashed in slots",
+        "authn/passwords.py:__init__",
+        instead("BoundedSemaphore(slots)", "BoundedSemaphore(99)"),
+        "authn/test_passwords",
+    ),
+    Mutation(
+        "the line is bounded",
+        "authn/passwords.py:__init__",
+        instead("_LONGEST_LINE", "10**6"),
+        "authn/test_passwords",
+    ),
+    Mutation(
+        "nobody's password costs the same",
+        "authn/passwords.py:verify",
+        instead("stored or self._nobody", "stored"),
+        "authn/test_passwords",
+    ),
+    Mutation(
+        "an inactive person's is wrong",
+        "flows/passwords.py:_compare",
+        instead("user and user.is_active", "user"),
+        "people enumeration",
+    ),
+    # The sequence
+    Mutation("signed in is the default", f"{ACCESS}:gate", always("is_public"), "steps structure"),
+    Mutation("a step opens its own pages", f"{ACCESS}:gate", never("open_at"), "steps"),
+    Mutation("a password is looked at again", f"{SESSIONS}:start", never("has_kept_password"), "between_steps"),
+    Mutation(
+        "a new app replaces the one it was to", f"{ENROLL}:complete", never("replaces"), "between_steps enrollment"
+    ),
+    Mutation("an enrollment is its session's", "models.py:open_in", unasked("session"), "enrollment"),
+    Mutation("a completed one ends other sessions", f"{ENROLL}:complete", without("end_others"), "enrollment"),
+    # Step-up
+    Mutation(
+        "for a new password", "blueprints/account.py:password", undecorated("step_up_required"), "step_up account"
+    ),
+    Mutation(
+        "for a new code", "blueprints/account.py:new_recovery_code", undecorated("step_up_required"), "step_up account"
+    ),
+    Mutation("for a new app", "blueprints/enrollment.py:setup", undecorated("step_up_required"), "step_up enrollment"),
+    Mutation("for admins", "blueprints/admin.py:change", undecorated("step_up_required"), "people step_up"),
+    Mutation(
+        "a recovery sign-in is none",
+        f"{RECOVERY}:claim",
+        added("second_factor", "verified_at=context.now"),
+        "step_up recovery_code",
+    ),
+    # Sessions and cookies
+    Mutation("signing out ends the session", f"{SESSION}:sign_out", without("end"), "sessions sign_in"),
+    Mutation("a new password ends the others", f"{PEOPLE}:change_password", without("end_others"), "account sessions"),
+    Mutation("a session ends with its time", f"{SESSION}:_look_up", never("expires_at"), "sessions sign_in"),
+    Mutation(
+        "and after a day",
+        "models.py:expires_at",
+        instead("self.created_at + overall", "self.last_seen_at + idle"),
+        "sessions",
+    ),
+    Mutation("one's own sessions alone", f"{SESSIONS}:_others", unasked("user"), "account sessions"),
+    Mutation(
+        "the database holds no token",
+        "authn/tokens.py:digest",
+        instead("sha256(token.encode()).hexdigest()", "token"),
+        "sessions secrets_at_rest",
+    ),
+    Mutation("a new token has a new CSRF token", f"{SESSION}:go_on", without("clear"), "cookies"),
+    Mutation(
+        "every step renews the token", f"{SESSIONS}:move_on", instead("tokens.generate()", "session.token"), "cookies"
+    ),
+    Mutation(
+        "a known browser's mark is checked",
+        f"{BROWSERS}:_look_up",
+        instead("hmac.compare_digest(mark.encode(), expected.encode())", "True"),
+        "known_browsers",
+    ),
+    Mutation(
+        "and dies with the password", f"{BROWSERS}:_mark", instead("user.password_changed_at", "0"), "known_browsers"
+    ),
+    # Requests
+    Mutation("next is one plain path", f"{PATHS}:safe_next", instead("not _PLAIN.fullmatch(path)", "False"), "next"),
+    Mutation("of this site", f"{PATHS}:safe_next", handled("HTTPException", "return path"), "next"),
+    Mutation("a form needs its token", "app.py:create_app", without("CSRFProtect"), "cross_site"),
+    Mutation("Sec-Fetch-Site is looked at", "app.py:_refuse_foreign_requests", never("Sec-Fetch-Site"), "cross_site"),
+    Mutation("and Origin", "app.py:_refuse_foreign_requests", never("origin"), "cross_site"),
+    Mutation("one host is answered to", "app.py:_refuse_foreign_requests", never("healthz"), "hosts"),
+    Mutation(
+        "links name the configured host",
+        f"{SESSION}:welcome_link",
+        instead("current_app.config['SITE_URL']", "request.host_url"),
+        "hosts links",
+    ),
+    Mutation("a body has a limit", "app.py:_configure", dropped("MAX_CONTENT_LENGTH"), "long_input"),
+    Mutation("nobody frames a page", "app.py", dropped("X-Frame-Options"), "headers"),
+    Mutation("nothing keeps a page", "app.py:_add_headers", without("no-store"), "headers"),
+    # Admins, links, secrets at rest
+    Mutation("only admins open their pages", "blueprints/admin.py:admins_only", never("is_admin"), "people steps"),
+    Mutation(
+        "a demoted admin's act does not count",
+        "flows/transactions.py:locked",
+        instead("admin and not (admin.is_admin and admin.is_active)", "False"),
+        "between_steps",
+    ),
+    Mutation("the last admin stays one", f"{PEOPLE}:_change", never("admins"), "people"),
+    Mutation("a link works once", "models.py:Invitation.find", unasked("used_at"), "links"),
+    Mutation("for 72 hours", "models.py:Invitation.find", unasked("expires_at"), "links"),
+    Mutation("a reset takes the password", f"{PEOPLE}:reset", without("password_hash"), "people links"),
+    Mutation(
+        "a sealed secret is its owner's",
+        "authn/sealing.py:_binding",
+        instead("owner", "0"),
+        "secrets_at_rest authn/test_sealing",
+    ),
+]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=NOT_COPIED))
+
+
+def run(copy: Path, *tests: str) -> tuple[int, str]:
+    """What pytest returns for these tests there, and its last line, which counts them."""
+    environment = {name: at for name, at in os.environ.items() if not name.startswith(("PYTEST", "COV_", "FLASK_"))}
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--engine=sqlite"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *tests],
+        cwd=copy,
+        env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    return done.returncode, (done.stdout.strip().splitlines() or [done.stderr])[-1]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.defence)
+def test_without_a_defence_the_tests_of_its_subject_fail(copy: Path, mutation: Mutation) -> None:
+    mutate(mutation, copy)
+    status, counts = run(copy, *mutation.files)
+    assert status == 1, counts
+    assert re.search(r"\d+ failed", counts), counts
