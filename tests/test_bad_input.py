@@ -272,6 +272,10 @@ CHANGED_USER = {
     "account.password": {"password_hash", "password_changed_at"},
     "account.welcome": {"password_hash", "password_changed_at"},
     "login.code": {"last_sign_in_at"},
+    "recovery.prompt": {"last_sign_in_at", "setup_begun_at"},
+    "recovery.finish_without_code": {"last_sign_in_at", "setup_begun_at"},
+    "recovery.lost_device": {"last_sign_in_at", "waiting_since"},
+    "account.dismiss_recovery_notice": {"recovery_used_at"},
     "admin.reset_mfa": {"password_hash"},
     "admin.change": {"is_active"},
 }

@@ -386,19 +386,21 @@ def states(site: Flask, make_person: Callable[..., Person], clock: Clock) -> dic
 NEEDED = {
     ("nobody", "challenge"): {"password"},
     ("nobody", "enroll"): {"password"},
-    ("challenge", "save_code"): {"code"},
     ("challenge", "replace_code"): {"recovery_code"},
     ("challenge", "signed_in"): {"code"},
     ("enroll", "save_code"): {"code"},
     ("enroll", "signed_in"): {"code"},
     ("save_code", "signed_in"): {"saved", "finish"},
     ("replace_code", "lost_device"): {"saved"},
-    ("lost_device", "replace_device"): {"still_have"},
     ("lost_device", "signed_in"): {"still_have"},
     ("replace_device", "signed_in"): {"still_have", "code"},
 }
-# Codes were turned off, which ended the first sign-in.
-RARE = {("replace_code", "challenge"): {"password"}}
+# What seldom comes of it. The last one: codes were turned off, which ended the first sign-in.
+RARE = {
+    ("challenge", "save_code"): {"code"},
+    ("lost_device", "replace_device"): {"still_have"},
+    ("replace_code", "challenge"): {"password"},
+}
 Rows = dict[Any, list[dict[str, Any]]]
 
 

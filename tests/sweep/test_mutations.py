@@ -160,7 +160,7 @@ MUTATIONS = [
         "step_up recovery_code",
     ),
     # Sessions and cookies
-    Mutation("signing out ends the session", f"{SESSION}:sign_out", without("end"), "sessions sign_in"),
+    Mutation("signing out ends the session", f"{SESSION}:end_session", without("end"), "sessions sign_in"),
     Mutation("a new password ends the others", f"{PEOPLE}:change_password", without("end_others"), "account sessions"),
     Mutation("a session ends with its time", f"{SESSION}:_look_up", never("expires_at"), "sessions sign_in"),
     Mutation(
@@ -182,7 +182,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a known browser's mark is checked",
-        f"{BROWSERS}:_look_up",
+        f"{BROWSERS}:known_browser",
         instead("hmac.compare_digest(mark.encode(), expected.encode())", "True"),
         "known_browsers",
     ),
