@@ -40,6 +40,7 @@ def of_status(status: int | str) -> tuple[str, str]:
 def add_to(app: Flask) -> None:
     """Let templates say all this."""
     app.context_processor(_for_templates)
+    app.jinja_env.globals.update(sentence=sentence, browser_name=browser_name)
     for filter_ in (day, moment, iso, stamp, duration):
         app.add_template_filter(filter_)
 
@@ -53,8 +54,6 @@ def _for_templates() -> dict[str, Any]:
         "demo": config["DEMO"],
         "notice": SENTENCES["done"].get(name) or SENTENCES["happened"].get(name),
         "done": name in SENTENCES["done"],
-        "sentence": sentence,
-        "browser_name": browser_name,
     }
 
 

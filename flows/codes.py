@@ -47,7 +47,7 @@ def require_on() -> None:
 @within_transaction
 def is_due(user: User) -> bool:
     """Return whether the person must save a recovery code before the sign-in is finished."""
-    return recovery_codes_are_on() and not user.has_saved_code()
+    return not user.has_saved_code() and recovery_codes_are_on()
 
 
 @within_transaction

@@ -51,11 +51,12 @@ def begin(session: Session, user: User, context: Context) -> None:
 def locked_session(session: Session, context: Context) -> Iterator[None]:
     """Be alone with the session's person, and with the session as it is now. Raise Superseded when another request has
     given it a new token, or ended it, since it was read."""
-    with locked(context, session.user):
-        fresh = Session.get_or_none(_as_found(session))
-        if fresh is None:
+    one_writer = not store().database.for_update  # on SQLite: and where the session is, its person is
+    with locked(context, *([] if one_writer else [session.user])):
+        found = Session.select(Session.step, Session.second_factor).where(_as_found(session)).tuples().first()
+        if found is None:
             raise Superseded
-        session.step, session.step_at, session.second_factor = fresh.step, fresh.step_at, fresh.second_factor
+        session.step, session.second_factor = found
         yield
 
 

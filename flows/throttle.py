@@ -87,15 +87,15 @@ def sweep(now: int) -> None:
 
 
 def _charge(limit: Limit, email: str, context: Context) -> Charge:
-    browser = context.known_browser(email)
-    key = _key(limit, email, browser)
+    account, browser = fingerprint(email), context.known_browser(email)
+    key = Throttle.key_of(limit, account, browser)
     with store().database.atomic():
         address = _charge_address(context, is_known=bool(browser))
         too_far = context.now + throttle.LONGEST_PAUSE_SECONDS  # said by a clock that ran ahead
         open_to_tries = (Throttle.paused_until <= context.now) | (Throttle.paused_until > too_far)
         if limit.stop is not None:
             open_to_tries &= Throttle.failures < limit.stop
-        failures = _count(key, fingerprint(email), context, {Throttle.paused_until: 0}, open_to_tries)
+        failures = _count(key, account, context, {Throttle.paused_until: 0}, open_to_tries)
         if failures is None:
             check(limit, email, context)
             raise Paused(context.now + 1)  # it was lifted between the two statements

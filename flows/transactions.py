@@ -41,10 +41,10 @@ def locked(context: Context, *people: User, every_admin: bool = False) -> Iterat
     with store().database.atomic():
         needed = {person.id for person in people} | ({context.admin_id} if context.admin_id else set())
         which = User.id.in_(needed) | User.is_admin if every_admin else User.id.in_(needed)
-        rows = for_update(User.select(User.id, User.is_admin, User.is_active).where(which).order_by(User.id))
-        found = {row.id: row for row in rows}  # locked in the order of their ids, so that none deadlock
-        admin = found.get(context.admin_id)
-        if not needed <= found.keys() or (admin and not (admin.is_admin and admin.is_active)):
+        rows = User.select(User.id, User.is_admin & User.is_active).where(which).order_by(User.id).tuples()
+        # They are locked in the order of their ids, so that none deadlock.
+        found = dict(for_update(rows)) if needed or every_admin else {}
+        if not needed <= found.keys() or not found.get(context.admin_id, True):
             raise Superseded
         if context.admin_session and not Session.is_there(context.admin_session):
             raise Superseded
