@@ -31,6 +31,7 @@ SUBJECTS = {
     EventKind.RECOVERY_CODE_SPENT: "Your recovery code was used",
     EventKind.RECOVERY_CODE_SAVED: "A new recovery code was saved",
     EventKind.PASSWORD_CHANGED: "Your password was changed",
+    EventKind.PASSWORD_KNOWN: "Somebody who knows your password typed three wrong codes",
     EventKind.MFA_RESET: "Your sign-in was reset",
 }
 
@@ -40,7 +41,7 @@ class Mailer:
     sends."""
 
     def __init__(self, url: str, site: str, site_url: str, contact: str) -> None:
-        self._server, self._site, self._contact = urlsplit(url), site, contact
+        self._server, self._site, self._site_url, self._contact = urlsplit(url), site, site_url, contact
         host = urlsplit(site_url).hostname
         self._sender = parse_qs(self._server.query).get("from", [f"no-reply@{host}"])[0]
         self._queue: Queue[EmailMessage] = Queue(_LONGEST_QUEUE)
@@ -71,6 +72,7 @@ class Mailer:
         message.set_content(
             f"{subject} on {at.day} {at:%B %Y, %H:%M} UTC{origin}.\n\n"
             f"If that wasn't you, change your password, sign out everywhere else and tell {self._contact}.\n"
+            f"You can do both at {self._site_url}/account\n"
         )
         return message
 

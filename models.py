@@ -3,16 +3,21 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum, auto
+from itertools import product
 from typing import Any
 
 import peewee as db
 from peewee import fn
 
-from authn import recovery_codes, tokens
+from authn import tokens
 from authn.sealing import Purpose
 from authn.steps import SETTING_UP, Step
-from authn.throttle import EVERY_LIMIT, Limit
+from authn.throttle import EVERY_LIMIT, Count, Limit, Paused
 from database import OpenDatabase, store
+
+KNOWN = "known"  # what the count is kept under that all known browsers of an account share
+
+TELLING_WRONG_CODES = 3
 
 
 class SecondFactor(StrEnum):
@@ -27,6 +32,7 @@ EventKind = StrEnum(
     "EventKind",
     "USER_CREATED USER_INVITED INVITATION_USED USER_ACTIVATED USER_DEACTIVATED ADMIN_MADE ADMIN_REMOVED MFA_RESET "
     "PASSWORD_RIGHT PASSWORD_WRONG PASSWORD_CHANGED CODE_WRONG CODE_REPLAYED PAUSED UNLOCKED STEPPED_UP "
+    "PASSWORD_KNOWN WRONG_CODES_DISMISSED "
     "SIGNED_IN SIGNED_OUT SIGN_IN_ENDED SESSION_REVOKED REQUEST_REFUSED UNREADABLE "
     "ENROLLMENT_STARTED ENROLLMENT_CODE_WRONG AUTHENTICATOR_ADDED AUTHENTICATOR_REPLACED DEVICE_KEPT DEVICE_MISSING "
     "RECOVERY_CODE_MADE RECOVERY_CODE_SAVED RECOVERY_CODE_CLAIMED RECOVERY_CODE_SPENT RECOVERY_CODE_WRONG "
@@ -59,6 +65,15 @@ class User(Table):
     waiting_since = db.BigIntegerField(null=True)  # for a new phone
     recovery_used_at = db.BigIntegerField(null=True)  # a recovery code was spent, and the notice of it not dismissed
     recovery_used_from = db.CharField(max_length=45, default="")  # the address
+    wrong_codes = db.IntegerField(default=0)  # six-digit ones, typed after the right password in unknown browsers
+    wrong_codes_since = db.BigIntegerField(null=True)
+    wrong_codes_from = db.CharField(max_length=45, default="")  # the latest address
+    browser_generation = db.IntegerField(default=0)  # the marks of browsers that an older one made are dead
+
+    @property
+    def has_a_guesser(self) -> bool:
+        """Return whether somebody who knows the password seems to guess six-digit codes."""
+        return self.wrong_codes >= TELLING_WRONG_CODES
 
     is_authenticated = True  # the three names that Flask-Login asks for
     is_anonymous = False
@@ -138,6 +153,7 @@ class Session(Table):
     next_path = db.TextField()
 
     token = ""  # in plain: known to the request that brought it or was given it, and stored nowhere
+    is_due_a_mark = False  # the answer to this request makes its browser a known one
 
     @classmethod
     def find(cls, token: str) -> "Session | None":
@@ -181,6 +197,10 @@ class Session(Table):
         """Return whether a new app was confirmed in this session and not completed, in time or not."""
         return bool(Enrollment.select().where(Enrollment.session == self, Enrollment.confirmed_at > 0).exists())
 
+    def is_due_a_code(self, now: int) -> bool:
+        """Return whether the session has come to where a recovery code is to be saved."""
+        return self.step in (Step.SAVE_CODE, Step.REPLACE_CODE) or self.confirmed_enrollment(now) is not None
+
     def can_go_without_code(self, now: int) -> bool:
         """Return whether something waits for a code to be saved and can be finished without one."""
         has_a_factor = self.step == Step.SAVE_CODE and self.second_factor is not None
@@ -210,7 +230,6 @@ class Enrollment(Table):
     sealed_secret = db.BlobField()
     confirmed_step = db.BigIntegerField(null=True)  # the step of the code that proved the app
     confirmed_at = db.BigIntegerField(null=True)
-    sealed_code = db.BlobField(null=True)  # the recovery code to be saved before this is complete
     replaces = db.IntegerField(null=True)  # the id of the authenticator the person had at the start
     follows_another = db.BooleanField(default=False)  # begun before and not completed: the app may hold a dead entry
     wrong_codes = db.IntegerField(default=0)
@@ -240,31 +259,39 @@ class Enrollment(Table):
 
 
 class RecoveryCode(Table):
-    """Live until retired. The row stays, so that an old code can be told from a wrong one."""
+    """It works once it is saved and until it is retired. The row stays, so that an old code can be told from a wrong
+    one."""
 
     id = db.AutoField()
     user = db.ForeignKeyField(User, on_delete="CASCADE")
     digest = db.CharField(max_length=64, unique=True)
-    sealed_code = db.BlobField(null=True)  # until it is saved, so that the prompt can show it again
+    sealed_code = db.BlobField(null=True)  # as long as it is shown
     claimed_by = db.ForeignKeyField(Session, null=True, on_delete="SET NULL")
     created_at = db.BigIntegerField()
     saved_at = db.BigIntegerField(null=True)
     retired_at = db.BigIntegerField(null=True)
     retired_by = db.CharField(max_length=16, null=True)  # a Retirement
-
-    @classmethod
-    def live(cls, user: Any) -> Any:
-        return cls.select().where(cls.user == user, cls.retired_at.is_null())
+    session = db.ForeignKeyField(Session, null=True, on_delete="SET NULL", unique=True)  # shows it until it is saved
 
     @classmethod
     def saved(cls, user: Any) -> Any:
         """Select the live code that the person has saved: at most one."""
-        return cls.live(user).where(cls.saved_at.is_null(False))
+        return cls.select().where(cls.user == user, cls.saved_at.is_null(False), cls.retired_at.is_null())
 
     @classmethod
     def unsaved(cls, user: Any) -> Any:
-        """Select the live code that the person was shown and has not confirmed: at most one."""
-        return cls.live(user).where(cls.saved_at.is_null())
+        """Select the codes that sessions of the person show to be saved: at most one a session."""
+        return cls.select().where(cls.user == user, cls.session.is_null(False))
+
+    @classmethod
+    def shown_in(cls, session: Session, now: int) -> "RecoveryCode | None":
+        """Return the code that this session is to save, unless the time of the setup that waits for it has run out."""
+        if session.has_left_an_enrollment() and not session.confirmed_enrollment(now):
+            return None
+        found: RecoveryCode | None = cls.get_or_none(cls.session == session)
+        if found:
+            found.user = session.user
+        return found
 
     @classmethod
     def count_saved(cls) -> int:
@@ -276,72 +303,55 @@ class RecoveryCode(Table):
         """Return how many people have an app and no saved code."""
         return int(TotpAuthenticator.select().where(~fn.EXISTS(cls.saved(TotpAuthenticator.user))).count())
 
-
-for name, which in (("saved", RecoveryCode.saved_at.is_null(False)), ("unsaved", RecoveryCode.saved_at.is_null())):
-    live = RecoveryCode.retired_at.is_null() & which
-    index = RecoveryCode.index(RecoveryCode.user, unique=True, where=live, name=f"recovery_code_one_{name}")
-    RecoveryCode.add_index(index)
+    def in_plain(self) -> str:
+        """Return the code that is shown. Raise Unreadable when no key opens it."""
+        return _unseal(self.sealed_code, Purpose.RECOVERY_CODE, self.user).decode()
 
 
-@dataclass(frozen=True)
-class PendingCode:
-    """A recovery code in plain that waits to be saved, and the enrollment that waits for it, if one does."""
-
-    code: str
-    made_at: int
-    user: User
-    enrollment: Enrollment | None = None
-
-    @property
-    def digest(self) -> str:
-        return recovery_codes.digest(self.code, self.user.id)
-
-    @classmethod
-    def of(cls, session: Session, now: int) -> "PendingCode | None":
-        """Return the code that this session is to save: its enrollment's, or else the person's unsaved one."""
-        enrollment = session.confirmed_enrollment(now)
-        if enrollment and enrollment.sealed_code is not None:
-            code = _unseal(enrollment.sealed_code, Purpose.RECOVERY_CODE, session.user)
-            return cls(code.decode(), enrollment.confirmed_at, session.user, enrollment)  # type: ignore[arg-type]
-        return cls.unsaved(session.user)
-
-    @classmethod
-    def unsaved(cls, user: User) -> "PendingCode | None":
-        """Return the person's unsaved code. Raise Unreadable when no key opens it."""
-        found = RecoveryCode.unsaved(user).first()
-        if found is None:
-            return None
-        return cls(_unseal(found.sealed_code, Purpose.RECOVERY_CODE, user).decode(), found.created_at, user)
+is_live = RecoveryCode.retired_at.is_null() & RecoveryCode.saved_at.is_null(False)
+RecoveryCode.add_index(
+    RecoveryCode.index(RecoveryCode.user, unique=True, where=is_live, name="recovery_code_one_saved")
+)
 
 
 # Tries ----------------------------------------------------------------------------------------------------------------
 
 
 class Throttle(Table):
-    """Failures in a row by kind of secret and account, and by browser where the account knows it. And failures in a
-    window of time by address. Accounts and addresses are keyed hashes: people type passwords into the address field."""
+    """Failures by kind of secret and account: of strangers, of each browser that the account knows, and of all of
+    those together. And failures in a window of time by address. Accounts and addresses are keyed hashes: people type
+    passwords into the address field."""
 
     key = db.CharField(primary_key=True)
     account = db.CharField(max_length=64, index=True)  # empty for the failures of an address
     failures = db.IntegerField()
     paused_until = db.BigIntegerField(default=0)  # of an address: the end of its window
-    updated_at = db.BigIntegerField(index=True)
+    updated_at = db.BigIntegerField(index=True)  # the moment from which the failures decay
 
     @classmethod
     def key_of(cls, limit: Limit, account: str, browser: str = "") -> str:
         return f"{limit.kind}:{account}:{browser}"
 
+    @property
+    def count(self) -> Count:
+        return Count(self.failures, self.updated_at, self.paused_until)
+
     @classmethod
     def pauses(cls, emails: list[str], now: int) -> dict[str, int | None]:
-        """Return for whom strangers' tries are paused, and until when. None means: until an admin acts."""
-        keys = {cls.key_of(limit, fingerprint(email)): (limit, email) for limit in EVERY_LIMIT for email in emails}
+        """Return for whom tries are paused, of strangers or of all known browsers, and until when. None means: until an
+        admin acts."""
+        limits = {}
+        for email, limit in product(emails, EVERY_LIMIT):
+            limits[cls.key_of(limit, fingerprint(email))] = email, limit
+            limits[cls.key_of(limit, fingerprint(email), KNOWN)] = email, limit.of_known_browsers()
         paused: dict[str, int | None] = {}
-        for row in cls.select().where(cls.key.in_(list(keys))):
-            limit, email = keys[row.key]
-            if limit.is_stopped(row.failures):
-                paused[email] = None
-            elif row.paused_until > now and paused.get(email, 0) is not None:
-                paused[email] = max(row.paused_until, paused.get(email) or 0)
+        for row in cls.select().where(cls.key.in_(list(limits))):
+            email, limit = limits[row.key]
+            try:
+                limit.check(row.count, now)
+            except Paused as pause:
+                ends = pause.until, paused.get(email, 0)
+                paused[email] = None if None in ends else max(ends)  # type: ignore[type-var]
         return paused
 
 

@@ -83,11 +83,14 @@ class WrongRecoveryCode(Refusal):
 
 @dataclass(frozen=True)
 class RetiredCode(Refusal):
-    """A recovery code of this person's that stopped working at `at` (seconds UTC)."""
+    """A saved recovery code of this person's that stopped working at `at` (seconds UTC)."""
 
     at: int
     how: Retirement
-    was_saved: bool
+
+
+class UnsavedCode(Refusal):
+    """A recovery code that this person was shown and that was not saved: it never worked."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from blueprints.forms import (
     page,
     reject,
 )
+from blueprints.known_browser import remember
 from blueprints.messages import explain
 from blueprints.session import context, current_session, go_on, now
-from flows import people, recovery, sessions
+from flows import people, recovery, second_factor, sessions
 from flows.transactions import Superseded
 from models import Event, Invitation, RecoveryCode, Session, recovery_codes_are_on
 
@@ -41,7 +42,7 @@ def overview() -> ResponseReturnValue:
         authenticator=authenticator,
         codes_on=recovery_codes_are_on(),
         saved_code=RecoveryCode.saved(user).first(),
-        unsaved_code=RecoveryCode.unsaved(user).first(),
+        unsaved_code=RecoveryCode.shown_in(session, now()),
         sessions=Session.signed_in(user, now()),
         events=Event.page(user, None, _RECENT),
     )
@@ -54,8 +55,16 @@ def activity() -> ResponseReturnValue:
 
 
 @bp.post("/account/recovery-notice/dismiss")
+@access.step_up_required
 def dismiss_recovery_notice() -> ResponseReturnValue:
     recovery.dismiss_notice(current_session(), context())
+    return redirect(url_for("account.overview"), 303)
+
+
+@bp.post("/account/wrong-codes-notice/dismiss")
+@access.step_up_required
+def dismiss_wrong_codes_notice() -> ResponseReturnValue:
+    second_factor.dismiss_guesses(current_session(), context())
     return redirect(url_for("account.overview"), 303)
 
 
@@ -91,8 +100,9 @@ def revoke_session(session_id: int) -> ResponseReturnValue:
 
 @bp.post("/account/sessions/revoke-others")
 def revoke_others() -> ResponseReturnValue:
-    refusal = sessions.revoke_others(current_session(), context())
-    return redirect(url_for("account.overview", notice="nowhere-else" if refusal else "others-out"), 303)
+    session = current_session()
+    refusal = sessions.revoke_others(session, context())
+    return go_on(session, "nowhere-else" if refusal else "others-out", to=url_for("account.overview"))
 
 
 @bp.route("/welcome/<token>", methods=["GET", "POST"])
@@ -106,7 +116,7 @@ def welcome(token: str) -> ResponseReturnValue:
     if form.validate_on_submit():
         refusal = people.accept_invitation(invitation, form.new_password.data, context())
         if refusal is None:
-            return redirect(url_for("login.password", notice="welcome"), 303)
+            return remember(redirect(url_for("login.password", notice="welcome"), 303), invitation.user)
         if isinstance(refusal, LinkUsed):
             return page("account/link_used.html", status=404)
         reject(form.new_password, explain(refusal))

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, current_app, request
 
 from authn import recovery_codes, totp
-from authn.refusals import Refusal, RetiredCode, Retirement
+from authn.refusals import Refusal, RetiredCode
 from blueprints.session import ended, now
 from models import Event, EventKind, SecondFactor
 
@@ -19,8 +19,7 @@ def explain(refusal: Refusal) -> str:
     """Return what is wrong and what to do about it."""
     facts, sentence = vars(refusal), SENTENCES["refusals"].get(type(refusal).__name__)
     if isinstance(refusal, RetiredCode):
-        never_worked = not refusal.was_saved and refusal.how is not Retirement.RESET
-        sentence = SENTENCES["retired"]["never-saved" if never_worked else refusal.how]
+        sentence = SENTENCES["retired"][refusal.how]
     moments = {"day": day(facts.get("at", 0)), "time": time(facts.get("until", 0))}
     site, seconds = current_app.config["SITE_NAME"], totp.seconds_left(now())
     return str(sentence).format(**facts, **moments, site=site, seconds=seconds, code_length=recovery_codes.LENGTH)

@@ -13,7 +13,7 @@ from blueprints import access, messages
 from blueprints.forms import LostDeviceForm, RecoveryCodeForm, SavedForm, page, reject
 from blueprints.session import context, current_session, go_on, now
 from flows import recovery
-from models import PendingCode, RecoveryCode, recovery_codes_are_on
+from models import RecoveryCode, recovery_codes_are_on
 
 bp = Blueprint("recovery", __name__)
 
@@ -39,17 +39,18 @@ def challenge() -> ResponseReturnValue:
 @access.step_up_required
 def prompt() -> ResponseReturnValue:
     session, form = current_session(), SavedForm()
-    pending = PendingCode.of(session, now())
-    if form.validate_on_submit() and pending:
+    code = recovery.code_to_save(session, context())
+    if form.validate_on_submit() and code:
         if not form.saved.data:
             reject(form.saved, messages.of_form("tick-the-box"))
         else:
+            notice = "app-ready" if session.confirmed_enrollment(now()) else "code-saved"
             refusal = recovery.save_code(session, form.shown.data or "", context())
             if refusal is None:
-                return go_on(session, "app-ready" if pending.enrollment else "code-saved")
+                return go_on(session, notice)
             reject(form.saved, messages.explain(refusal))
-            pending = PendingCode.of(session, now())
-    return _show(pending, form) if pending else _nothing_to_save(form)
+            code = recovery.code_to_save(session, context())
+    return _show(code, form) if code else _nothing_to_save(form)
 
 
 @bp.get("/mfa/recovery-code.txt")
@@ -57,9 +58,9 @@ def prompt() -> ResponseReturnValue:
 @access.recovery_codes_required
 @access.step_up_required
 def download() -> ResponseReturnValue:
-    pending = PendingCode.of(current_session(), now()) or abort(404)
-    name = f"{_file_name()}-{_plain(pending.user.email.partition('@')[0])}.txt"
-    answer = Response(render_template("recovery/slip.txt", **_slip(pending)), mimetype="text/plain")
+    code = RecoveryCode.shown_in(current_session(), now()) or abort(404)
+    name = f"{_file_name()}-{_plain(code.user.email.partition('@')[0])}.txt"
+    answer = Response(render_template("recovery/slip.txt", **_slip(code)), mimetype="text/plain")
     answer.headers.set("Content-Disposition", "attachment", filename=name)
     return answer
 
@@ -87,16 +88,16 @@ def lost_device() -> ResponseReturnValue:
     return page("recovery/lost_device.html", form)
 
 
-def _show(pending: PendingCode, form: SavedForm) -> ResponseReturnValue:
+def _show(code: RecoveryCode, form: SavedForm) -> ResponseReturnValue:
     session = current_session()
-    form.saved.data, form.shown.data = False, pending.digest
+    form.saved.data, form.shown.data = False, code.digest
     return page(
         "recovery/prompt.html",
         form,
-        enrolling=pending.enrollment is not None,
+        enrolling=session.confirmed_enrollment(now()) is not None,
         recovering=session.step == Step.REPLACE_CODE,
         replaces_one=session.user.has_saved_code(),
-        **_slip(pending),
+        **_slip(code),
     )
 
 
@@ -109,13 +110,13 @@ def _nothing_to_save(form: SavedForm) -> ResponseReturnValue:
     return redirect(url_for("account.overview", notice=notice), 303)
 
 
-def _slip(pending: PendingCode) -> dict[str, Any]:
+def _slip(code: RecoveryCode) -> dict[str, Any]:
     """What stands on the recovery slip."""
     return {
-        "code": recovery_codes.display(pending.code),
+        "code": recovery_codes.display(code.in_plain()),
         "host": urlsplit(current_app.config["SITE_URL"]).netloc,
-        "email": pending.user.email,
-        "made_at": pending.made_at,
+        "email": code.user.email,
+        "made_at": code.created_at,
     }
 
 

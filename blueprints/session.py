@@ -1,6 +1,7 @@
 """Whose request this is, and where the sign-in goes on. The only user of flask.session, which is the cookie."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from flask import current_app, g, redirect, request, url_for
 from flask import session as cookie
@@ -80,7 +81,8 @@ def now() -> int:
 def context() -> Context:
     """Return this request as flows want to know it."""
     agent = request.user_agent.string.encode(errors="replace").decode()[:_LONGEST_AGENT]
-    return Context(now(), (request.remote_addr or "")[:_LONGEST_ADDRESS], agent, known_browser=known_browser)
+    # Cached: of one request a browser is known from its beginning to its end, or not.
+    return Context(now(), (request.remote_addr or "")[:_LONGEST_ADDRESS], agent, known_browser=cache(known_browser))
 
 
 def admin_context() -> Context:
@@ -104,8 +106,8 @@ def go_on(session: Session, notice: str | None = None, to: str | None = None) ->
         generate_csrf()
     if not session.is_signed_in:
         return to_due_page(session)
-    path = to or safe_next(session.next_path)
-    return remember(redirect(with_notice(path, notice), 303), session.user)
+    answer = redirect(with_notice(to or safe_next(session.next_path), notice), 303)
+    return remember(answer, session.user) if session.is_due_a_mark else answer
 
 
 def to_due_page(session: Session) -> Response:

@@ -4,13 +4,12 @@ from typing import Any
 
 from authn import recovery_codes
 from authn.refusals import FixedByConfiguration, Refusal, Retirement
-from authn.sealing import Purpose, Unreadable
+from authn.sealing import Purpose
 from database import store
 from flows.audit import record
 from flows.transactions import Context, locked, within_transaction
 from models import (
     EventKind,
-    PendingCode,
     RecoveryCode,
     Session,
     Setting,
@@ -18,6 +17,8 @@ from models import (
     recovery_codes_are_fixed,
     recovery_codes_are_on,
 )
+
+_SHOWN_NO_MORE: dict[Any, Any] = {RecoveryCode.session: None, RecoveryCode.sealed_code: None}
 
 
 class CodesAreOff(Exception):
@@ -51,39 +52,35 @@ def is_due(user: User) -> bool:
 
 
 @within_transaction
-def issue(user: User, context: Context) -> None:
-    """Make a code to be saved. It works at once. So does a saved one, until this one is confirmed as saved."""
-    code = recovery_codes.generate()
-    retire((RecoveryCode.user == user) & RecoveryCode.saved_at.is_null(), Retirement.REPLACED, context)
-    RecoveryCode.create(
+def issue(session: Session, context: Context) -> RecoveryCode:
+    """Return a new code for this session to show, in place of the one it showed. It works for nothing before it is
+    saved; until then the saved one there may be goes on working."""
+    code, user = recovery_codes.generate(), session.user
+    hide(session)
+    record(EventKind.RECOVERY_CODE_MADE, context, user)
+    made: RecoveryCode = RecoveryCode.create(
         user=user,
+        session=session,
         digest=recovery_codes.digest(code, user.id),
         sealed_code=store().keyring.seal(code.encode(), Purpose.RECOVERY_CODE, user.id),
         created_at=context.now,
     )
-    record(EventKind.RECOVERY_CODE_MADE, context, user)
+    return made
 
 
 @within_transaction
-def offer(user: User, context: Context) -> None:
-    """Have an unsaved code ready: the one that was shown before, which may be on paper by now. Make one where there is
-    none, or where no key opens it."""
-    try:
-        if PendingCode.unsaved(user):
-            return
-    except Unreadable:
-        record(EventKind.UNREADABLE, context, user, Purpose.RECOVERY_CODE)
-    issue(user, context)
+def hide(session: Session) -> None:
+    """Forget the code that the session shows. It never worked, and from now on is told as one that was not saved."""
+    RecoveryCode.update(_SHOWN_NO_MORE).where(RecoveryCode.session == session).execute()
 
 
 @within_transaction
-def confirm(user: User, digest: str, context: Context) -> None:
+def confirm(code: RecoveryCode, context: Context) -> None:
     """Note that the person has saved this code. The plain text is erased and every other code retired."""
-    retire((RecoveryCode.user == user) & (RecoveryCode.digest != digest), Retirement.REPLACED, context)
-    saved = {RecoveryCode.saved_at: context.now, RecoveryCode.sealed_code: None}
-    this_one = (RecoveryCode.user == user) & (RecoveryCode.digest == digest)
-    RecoveryCode.update(saved).where(this_one, RecoveryCode.saved_at.is_null()).execute()
-    record(EventKind.RECOVERY_CODE_SAVED, context, user)
+    retire((RecoveryCode.user == code.user) & (RecoveryCode.id != code.id), Retirement.REPLACED, context)
+    saved = {RecoveryCode.saved_at: context.now, **_SHOWN_NO_MORE}
+    RecoveryCode.update(saved).where(RecoveryCode.id == code.id).execute()
+    record(EventKind.RECOVERY_CODE_SAVED, context, code.user)
 
 
 @within_transaction
@@ -99,12 +96,14 @@ def spend(session: Session, context: Context) -> bool:
 
 @within_transaction
 def retire(which: Any, how: Retirement, context: Context) -> int:
-    """Let these codes stop working. Return how many were live."""
-    retired = {RecoveryCode.retired_at: context.now, RecoveryCode.retired_by: how, RecoveryCode.sealed_code: None}
+    """Let these codes stop working. Return how many were live or shown."""
+    retired = {RecoveryCode.retired_at: context.now, RecoveryCode.retired_by: how, **_SHOWN_NO_MORE}
     return int(RecoveryCode.update(retired).where(which, RecoveryCode.retired_at.is_null()).execute())
 
 
 @within_transaction
-def release(sessions: Any) -> None:
-    """Free the codes that these sessions claimed. They are about to end."""
+def release(which: Any) -> None:
+    """Free the codes that these sessions claimed, and forget those that they show: the sessions are about to end."""
+    sessions = Session.select(Session.id).where(which)
     RecoveryCode.update(claimed_by=None).where(RecoveryCode.claimed_by.in_(sessions)).execute()
+    RecoveryCode.update(_SHOWN_NO_MORE).where(RecoveryCode.session.in_(sessions)).execute()

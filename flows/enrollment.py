@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from authn import recovery_codes, totp
-from authn.refusals import NotSixDigits, Refusal, Retirement, WrongCode
+from authn import totp
+from authn.refusals import NotSixDigits, Refusal, WrongCode
 from authn.sealing import Purpose
 from authn.steps import Cause, Step
 from authn.throttle import ONE_TIME_CODE
@@ -11,7 +11,7 @@ from database import store
 from flows import codes, sessions, throttle
 from flows.audit import record
 from flows.transactions import Context, Superseded, within_transaction
-from models import Enrollment, EventKind, PendingCode, RecoveryCode, SecondFactor, Session, TotpAuthenticator, User
+from models import Enrollment, EventKind, RecoveryCode, SecondFactor, Session, TotpAuthenticator, User
 
 
 def begin(session: Session, context: Context) -> Enrollment:
@@ -26,6 +26,8 @@ def begin(session: Session, context: Context) -> Enrollment:
         current = user.authenticator()
         if current and session.step == Step.ENROLL:
             raise Superseded
+        if session.has_left_an_enrollment():
+            codes.hide(session)
         Enrollment.delete().where(Enrollment.session == session).execute()
         record(EventKind.ENROLLMENT_STARTED, context, user)
         enrollment: Enrollment = Enrollment.create(
@@ -40,7 +42,7 @@ def begin(session: Session, context: Context) -> Enrollment:
 
 
 def confirm(session: Session, enrollment: Enrollment, typed: str, context: Context) -> Refusal | None:
-    """Take the first code of the new app. Where a recovery code is due, have one ready to be saved, else complete the
+    """Take the first code of the new app. Where a recovery code is due, go on to the prompt, else complete the
     enrollment. The secret is on the person's screen, so tries are not charged. Raise Superseded when the session sets
     up another app by now."""
     code = totp.read(typed)
@@ -53,16 +55,12 @@ def confirm(session: Session, enrollment: Enrollment, typed: str, context: Conte
         fresh = Enrollment.get_or_none(Enrollment.id == enrollment.id)
         if fresh is None:
             raise Superseded
-        if session.step == Step.SAVE_CODE:  # a double click: the code that is shown stays the same
+        if session.step == Step.SAVE_CODE:  # a double click
             return None
         fresh.confirmed_step, fresh.confirmed_at = step, context.now
         if not codes.is_due(session.user):
             complete(session, fresh, Cause.NEW_APP, context)
             return None
-        if not fresh.sealed_code:
-            fresh.sealed_code = store().keyring.seal(
-                recovery_codes.generate().encode(), Purpose.RECOVERY_CODE, session.user.id
-            )
         fresh.save()
         sessions.move_on(session, Cause.NEW_APP, context, code_is_due=True)
     return None
@@ -70,10 +68,10 @@ def confirm(session: Session, enrollment: Enrollment, typed: str, context: Conte
 
 @within_transaction
 def complete(
-    session: Session, enrollment: Enrollment, cause: Cause, context: Context, code: PendingCode | None = None
+    session: Session, enrollment: Enrollment, cause: Cause, context: Context, code: RecoveryCode | None = None
 ) -> None:
-    """Switch the new app on and make its recovery code live. Every other session of the person ends. Raise Superseded
-    when the app in use is no longer the one that this was to replace."""
+    """Switch the new app on, with the recovery code that was saved for it. Every other session of the person ends.
+    Raise Superseded when the app in use is no longer the one that this was to replace."""
     user = session.user
     current = user.authenticator()
     if (current and current.id) != enrollment.replaces:
@@ -82,9 +80,7 @@ def complete(
     Enrollment.delete().where(Enrollment.id == enrollment.id).execute()
     record(EventKind.AUTHENTICATOR_REPLACED if current else EventKind.AUTHENTICATOR_ADDED, context, user)
     if code:
-        codes.retire(RecoveryCode.user == user, Retirement.REPLACED, context)
-        RecoveryCode.create(user=user, digest=code.digest, created_at=code.made_at, saved_at=context.now)
-        record(EventKind.RECOVERY_CODE_SAVED, context, user)
+        codes.confirm(code, context)
     throttle.forget((ONE_TIME_CODE,), user.email)
     sessions.end_others(session)
     proven: dict[str, Any] = {"second_factor": SecondFactor.TOTP, "verified_at": enrollment.confirmed_at}

@@ -18,7 +18,6 @@ def reseal(context: Context) -> tuple[int, int]:
             _reseal(app, TotpAuthenticator.sealed_secret, Purpose.AUTHENTICATOR, app.user, counts)
         for enrollment in Enrollment.select():
             _reseal(enrollment, Enrollment.sealed_secret, Purpose.AUTHENTICATOR, enrollment.session.user, counts)
-            _reseal(enrollment, Enrollment.sealed_code, Purpose.RECOVERY_CODE, enrollment.session.user, counts)
         for code in RecoveryCode.select().where(RecoveryCode.sealed_code.is_null(False)):
             _reseal(code, RecoveryCode.sealed_code, Purpose.RECOVERY_CODE, code.user, counts)
         record(EventKind.KEYS_RESEALED, context, detail=f"{counts[0]} values")

@@ -35,12 +35,19 @@ def has_kept_password(user: User) -> bool:
 
 @within_transaction
 def set_password(user: User, password_hash: str, context: Context) -> None:
-    """Store the hash of a new password. Every browser that was known is a stranger again, and links are void."""
+    """Store the hash of a new password. Links are void, and so is what was told and counted of the old one."""
     user.password_hash, user.password_changed_at = password_hash, context.now
     user.save(only=[User.password_hash, User.password_changed_at])
+    forget_guesses(user)
     Invitation.delete().where(Invitation.user == user, Invitation.used_at.is_null()).execute()
     throttle.forget((PASSWORD,), user.email)
     record(EventKind.PASSWORD_CHANGED, context, user)
+
+
+@within_transaction
+def forget_guesses(user: User) -> None:
+    """Let go of the notice that somebody who knows the password guesses six-digit codes."""
+    User.update(wrong_codes=0, wrong_codes_since=None).where(User.id == user.id).execute()
 
 
 def _compare(email: str, password: str) -> tuple[User | None, bool]:

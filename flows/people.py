@@ -59,6 +59,7 @@ def reset(user: User, context: Context, reason: str = "") -> str:
         TotpAuthenticator.delete().where(TotpAuthenticator.user == user).execute()
         codes.retire(RecoveryCode.user == user, Retirement.RESET, context)
         sessions.end_all(user)
+        sessions.forget_browsers(user)
         User.update(password_hash=None, waiting_since=None).where(User.id == user.id).execute()
         throttle.forget(EVERY_LIMIT, user.email)
         record(EventKind.MFA_RESET, context, user, reason)
@@ -86,6 +87,7 @@ def accept_invitation(invitation: Invitation, password: str, context: Context) -
         record(EventKind.INVITATION_USED, context, user)
         set_password(user, password_hash, context)
         sessions.end_all(user)
+        sessions.forget_browsers(user)
     return None
 
 

@@ -4,20 +4,29 @@ about the lost device. And the other ways to the prompt."""
 from typing import Any
 
 from authn import recovery_codes
-from authn.refusals import CodeInUse, MalformedCode, OtherCode, Refusal, RetiredCode, Retirement, WrongRecoveryCode
+from authn.refusals import (
+    CodeInUse,
+    MalformedCode,
+    OtherCode,
+    Refusal,
+    RetiredCode,
+    Retirement,
+    UnsavedCode,
+    WrongRecoveryCode,
+)
 from authn.steps import Cause, Step
 from authn.throttle import RECOVERY_CODE
 from database import store
 from flows import codes, enrollment, sessions, throttle
 from flows.audit import record
 from flows.transactions import Context, Superseded
-from models import Enrollment, EventKind, PendingCode, RecoveryCode, SecondFactor, Session, User, recovery_codes_are_on
+from models import Enrollment, EventKind, RecoveryCode, SecondFactor, Session, User, recovery_codes_are_on
 
 _EVENTS = {Cause.DEVICE_KEPT: EventKind.DEVICE_KEPT, Cause.DEVICE_LATER: EventKind.DEVICE_MISSING}
 
 
 def claim(session: Session, typed: str, context: Context) -> Refusal | None:
-    """Set the typed code aside for this unfinished sign-in, which goes on to save the replacement that is made here.
+    """Set the typed code aside for this unfinished sign-in, which goes on to the prompt to save a replacement.
 
     The code is spent only when the replacement is saved, so a sign-in that is cut off costs nothing. A double click
     claims it twice and is not an error. A code that is malformed is not a try. Raise Paused when no try may be made,
@@ -35,13 +44,21 @@ def claim(session: Session, typed: str, context: Context) -> Refusal | None:
         charge.refund()
         if session.step == Step.REPLACE_CODE:  # the first half of a double click has been here
             return None
-        if RecoveryCode.unsaved(user).where(RecoveryCode.digest == digest).exists():
-            codes.confirm(user, digest, context)  # it was not confirmed as saved, but here it is
-            sessions.end_others(session, unfinished_only=True)
-        codes.issue(user, context)
         record(EventKind.RECOVERY_CODE_CLAIMED, context, user)
         sessions.move_on(session, Cause.RECOVERY_CODE, context, second_factor=SecondFactor.RECOVERY)
     return None
+
+
+def code_to_save(session: Session, context: Context) -> RecoveryCode | None:
+    """Return the code that this session is to save, made now if one is due and none was shown yet: reload and Back
+    show the same. Return None when there is nothing to save. Raise CodesAreOff when the flag is off."""
+    if found := RecoveryCode.shown_in(session, context.now):
+        return found
+    if not session.is_due_a_code(context.now):
+        return None
+    with sessions.locked_session(session, context):
+        codes.require_on()
+        return RecoveryCode.shown_in(session, context.now) or codes.issue(session, context)
 
 
 def save_code(session: Session, shown: str, context: Context) -> Refusal | None:
@@ -49,16 +66,16 @@ def save_code(session: Session, shown: str, context: Context) -> Refusal | None:
     the code that this sign-in claimed, or sign in. Raise CodesAreOff when the flag is off."""
     with sessions.locked_session(session, context):
         codes.require_on()
-        pending, user = PendingCode.of(session, context.now), session.user
-        if pending is None or pending.digest != shown:
+        code = RecoveryCode.shown_in(session, context.now)
+        if code is None or code.digest != shown:
             return OtherCode()
-        if pending.enrollment:
-            enrollment.complete(session, pending.enrollment, Cause.CODE_SAVED, context, pending)
+        if waiting := session.confirmed_enrollment(context.now):
+            enrollment.complete(session, waiting, Cause.CODE_SAVED, context, code)
             return None
         if session.step == Step.REPLACE_CODE and not codes.spend(session, context):
             raise Superseded
-        codes.confirm(user, pending.digest, context)
-        sessions.end_others(session, unfinished_only=True)
+        codes.confirm(code, context)
+        sessions.end_unfinished_others(session)
         sessions.move_on(session, Cause.CODE_SAVED, context)
     return None
 
@@ -70,6 +87,7 @@ def finish_without_code(session: Session, context: Context) -> None:
         waiting = session.confirmed_enrollment(context.now)
         if recovery_codes_are_on() or not session.can_go_without_code(context.now):
             raise Superseded
+        codes.hide(session)
         if waiting:
             enrollment.complete(session, waiting, Cause.CODES_OFF, context)
         else:
@@ -82,7 +100,7 @@ def make_new_code(session: Session, context: Context) -> None:
     with sessions.locked_session(session, context):
         codes.require_on()
         Enrollment.delete().where(Enrollment.session == session).execute()
-        codes.issue(session.user, context)
+        codes.issue(session, context)
 
 
 def answer_lost_device(session: Session, answer: Cause, context: Context) -> None:
@@ -110,8 +128,9 @@ def _claim(session: Session, digest: str, context: Context) -> bool:
     running = (Session.step == Step.REPLACE_CODE) & (Session.step_at > since) & (Session.id != session.id)
     others = Session.select(Session.id).where(Session.user == session.user, running)
     free = RecoveryCode.claimed_by.is_null() | RecoveryCode.claimed_by.not_in(others)
-    live = (RecoveryCode.user == session.user) & (RecoveryCode.digest == digest) & RecoveryCode.retired_at.is_null()
-    return bool(RecoveryCode.update(claimed_by=session).where(live, free).execute())
+    live = (RecoveryCode.digest == digest) & RecoveryCode.retired_at.is_null() & RecoveryCode.saved_at.is_null(False)
+    this_one = (RecoveryCode.user == session.user) & live & free
+    return bool(RecoveryCode.update(claimed_by=session).where(this_one).execute())
 
 
 def _refuse(user: User, digest: str, context: Context) -> Refusal:
@@ -120,8 +139,11 @@ def _refuse(user: User, digest: str, context: Context) -> Refusal:
     if code is None:
         record(EventKind.RECOVERY_CODE_WRONG, context, user)
         return WrongRecoveryCode()
+    if code.saved_at is None:
+        record(EventKind.RECOVERY_CODE_OLD, context, user)
+        return UnsavedCode()
     if code.retired_at is not None:
         record(EventKind.RECOVERY_CODE_OLD, context, user)
-        return RetiredCode(code.retired_at, Retirement(code.retired_by), code.saved_at is not None)
+        return RetiredCode(code.retired_at, Retirement(code.retired_by))
     record(EventKind.RECOVERY_CODE_BUSY, context, user)
     return CodeInUse(code.claimed_by.expires_at)

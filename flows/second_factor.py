@@ -1,5 +1,7 @@
 """The six-digit code as second factor, at sign-in and at step-up: each works once, and never an older one after it."""
 
+from peewee import fn
+
 from authn import totp
 from authn.refusals import NotSixDigits, Refusal, UsedCode, WrongCode, WrongPassword
 from authn.sealing import Unreadable
@@ -7,10 +9,10 @@ from authn.steps import Cause
 from authn.throttle import ONE_TIME_CODE
 from flows import codes, sessions, throttle
 from flows.audit import record
-from flows.passwords import check_password
+from flows.passwords import check_password, forget_guesses
 from flows.throttle import Charge
 from flows.transactions import Context, within_transaction
-from models import EventKind, SecondFactor, Session, TotpAuthenticator, User
+from models import TELLING_WRONG_CODES, EventKind, SecondFactor, Session, TotpAuthenticator, User
 
 
 def pass_challenge(session: Session, typed: str, context: Context) -> Refusal | None:
@@ -23,8 +25,6 @@ def pass_challenge(session: Session, typed: str, context: Context) -> Refusal | 
         if refusal := _accept(session.user, code, charge, context):
             return refusal
         code_is_due = codes.is_due(session.user)
-        if code_is_due:
-            codes.offer(session.user, context)
         proven = {"second_factor": SecondFactor.TOTP, "verified_at": context.now}
         sessions.move_on(session, Cause.RIGHT_CODE, context, code_is_due=code_is_due, **proven)
     return None
@@ -61,6 +61,7 @@ def _accept(user: User, code: str, charge: Charge, context: Context) -> Refusal 
     if app is None or step is None:
         charge.is_deserved = True
         record(EventKind.CODE_WRONG, context, user)
+        _note_guess(user, context)
         return WrongCode()
     used = {TotpAuthenticator.last_step: step, TotpAuthenticator.last_used_at: context.now}
     newer = TotpAuthenticator.last_step < step
@@ -72,6 +73,25 @@ def _accept(user: User, code: str, charge: Charge, context: Context) -> Refusal 
         record(EventKind.CODE_REPLAYED, context, user)
         return UsedCode()
     return None
+
+
+def dismiss_guesses(session: Session, context: Context) -> None:
+    """Forget the notice that somebody who knows the password guessed codes."""
+    with sessions.locked_session(session, context):
+        forget_guesses(session.user)
+        record(EventKind.WRONG_CODES_DISMISSED, context, session.user)
+
+
+@within_transaction
+def _note_guess(user: User, context: Context) -> None:
+    """Have the person told that their password is known: wrong codes came after it in a browser that is not."""
+    if context.known_browser(user.email):
+        return
+    since = fn.COALESCE(User.wrong_codes_since, context.now)
+    counted = {User.wrong_codes: User.wrong_codes + 1, User.wrong_codes_since: since}
+    told = User.update({**counted, User.wrong_codes_from: context.remote_addr}).where(User.id == user.id)
+    if [row.wrong_codes for row in told.returning(User.wrong_codes).execute()] == [TELLING_WRONG_CODES]:
+        record(EventKind.PASSWORD_KNOWN, context, user)
 
 
 def _matching_step(app: TotpAuthenticator, code: str, context: Context) -> int | None:

@@ -7,15 +7,12 @@ from typing import Any
 from authn import steps, tokens
 from authn.refusals import NoSuchSession, Refusal, WrongPassword
 from authn.steps import Cause, Step
-from authn.throttle import ONE_TIME_CODE, PASSWORD, RECOVERY_CODE
 from database import UNAVAILABLE, store
 from flows import codes, throttle
 from flows.audit import record
 from flows.passwords import check_password, has_kept_password
 from flows.transactions import Context, Superseded, for_update, locked, within_transaction
 from models import EventKind, SecondFactor, Session, User
-
-_LIMITS = {SecondFactor.TOTP: (ONE_TIME_CODE,), SecondFactor.RECOVERY: (RECOVERY_CODE,)}
 
 
 def start(session: Session, email: str, password: str, context: Context) -> Refusal | None:
@@ -116,15 +113,31 @@ def revoke_others(session: Session, context: Context) -> Refusal | None:
 
 
 @within_transaction
-def end_others(session: Session, *, unfinished_only: bool = False) -> None:
-    """Delete the person's other sessions."""
-    _delete(_others(session) & (Session.step != Step.SIGNED_IN) if unfinished_only else _others(session))
+def end_others(session: Session) -> None:
+    """Delete the person's other sessions, and forget every browser that was known. This one is due a new mark."""
+    _delete(_others(session))
+    forget_browsers(session.user)
+    session.is_due_a_mark = True
+
+
+@within_transaction
+def end_unfinished_others(session: Session) -> None:
+    """Delete the person's other sessions that are not signed in."""
+    _delete(_others(session) & (Session.step != Step.SIGNED_IN))
 
 
 @within_transaction
 def end_all(user: User) -> None:
     """Delete every session of the person."""
     _delete(Session.user == user)
+
+
+@within_transaction
+def forget_browsers(user: User) -> None:
+    """Make every browser that the account knows a stranger."""
+    newer = {User.browser_generation: User.browser_generation + 1}
+    for row in User.update(newer).where(User.id == user.id).returning(User.browser_generation).execute():
+        user.browser_generation = row.browser_generation
 
 
 def sweep(now: int) -> None:
@@ -146,7 +159,8 @@ def sweep(now: int) -> None:
 
 def _note_sign_in(session: Session, context: Context) -> None:
     user, factor = session.user, SecondFactor(session.second_factor or "")
-    throttle.clear((PASSWORD, *_LIMITS.get(factor, ())), user.email, context)
+    session.is_due_a_mark = True
+    throttle.clear(user.email, context)
     changes: dict[Any, Any] = {User.last_sign_in_at: context.now}
     if factor is SecondFactor.TOTP:
         changes[User.waiting_since] = None  # the phone is there
@@ -155,8 +169,8 @@ def _note_sign_in(session: Session, context: Context) -> None:
 
 
 def _delete(which: Any) -> int:
-    """Delete sessions, and free the recovery codes that they claimed."""
-    codes.release(Session.select(Session.id).where(which))
+    """Delete sessions, after what they hold of recovery codes."""
+    codes.release(which)
     return int(Session.delete().where(which).execute())
 
 

@@ -4,34 +4,35 @@ authn/throttle.py."""
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from peewee import Case
 
-from authn import throttle
-from authn.throttle import PASSWORD, Limit, Paused
+from authn.throttle import EVERY_LIMIT, Count, Limit, Window, network
 from database import store
-from flows.transactions import Context, within_transaction
-from models import Throttle, fingerprint
+from flows.transactions import Context, for_update, within_transaction
+from models import KNOWN, Throttle, fingerprint
 
-_IDLE_SECONDS = 30 * 86400
+# By then every count that did not reach its stop has decayed.
+_IDLE_SECONDS = max((limit.stop or 0) * limit.decay_seconds for limit in EVERY_LIMIT)
 
 
 @dataclass
 class Charge:
-    """A try that was counted, and the keys it was counted under, in the order in which they are locked."""
+    """A try that was counted: what was counted under which keys, in the order in which they are locked."""
 
-    address: str
-    account: str
+    counts: dict[str, Count]
     is_deserved: bool = False  # the comparison found it wrong: whatever happens now, the try stays counted
 
     @within_transaction
     def refund(self) -> None:
-        """Uncount the try: the secret was right. The pause that it may have brought is over."""
-        fewer, any_failures = {Throttle.failures: Throttle.failures - 1}, Throttle.failures > 0
-        Throttle.update(fewer).where(Throttle.key == self.address, any_failures).execute()
-        unpaused = {**fewer, Throttle.paused_until: 0}
-        Throttle.update(unpaused).where(Throttle.key == self.account, any_failures).execute()
+        """Uncount the try, and nothing else: the secret was right. A pause that it brought is over."""
+        for key, count in self.counts.items():
+            mine = (Throttle.account != "") & (Throttle.paused_until == count.paused_until)
+            uncounted = {
+                Throttle.failures: Throttle.failures - 1,
+                Throttle.paused_until: Case(None, [(mine, 0)], Throttle.paused_until),
+            }
+            Throttle.update(uncounted).where(Throttle.key == key, Throttle.failures > 0).execute()
 
 
 @contextmanager
@@ -52,90 +53,84 @@ def charged(limit: Limit, email: str, context: Context) -> Iterator[Charge]:
 
 def check(limit: Limit, email: str, context: Context) -> None:
     """Raise Paused when no try may be made now. Nothing is counted."""
-    found = Throttle.get_or_none(Throttle.key == _key(limit, email, context.known_browser(email)))
-    if found is None:
-        return
-    if limit.is_stopped(found.failures):
-        raise Paused(None)
-    if context.now < found.paused_until <= context.now + throttle.LONGEST_PAUSE_SECONDS:
-        raise Paused(found.paused_until)
+    limits = _limits(limit, email, context)
+    for row in Throttle.select().where(Throttle.key.in_(list(limits))):
+        limits[row.key].check(row.count, context.now)
 
 
 @within_transaction
-def clear(limits: tuple[Limit, ...], email: str, context: Context) -> None:
-    """Forget this browser's failures. If the account does not know it, forget those of all unknown browsers."""
-    browser = context.known_browser(email)
-    Throttle.delete().where(Throttle.key.in_([_key(limit, email, browser) for limit in limits])).execute()
+def clear(email: str, context: Context) -> None:
+    """Forget the failures of this browser, if the account knows it. Those of strangers stay, and so does the count that
+    known browsers share."""
+    if browser := context.known_browser(email):
+        account = fingerprint(email)
+        keys = [Throttle.key_of(limit, account, f"{KNOWN}:{browser}") for limit in EVERY_LIMIT]
+        Throttle.delete().where(Throttle.key.in_(keys)).execute()
 
 
 @within_transaction
 def forget(limits: tuple[Limit, ...], email: str) -> None:
     """Forget every failure with these, whatever browser it came from: the secret is another one now."""
     account = fingerprint(email)
-    for limit in limits:
-        of_limit = Throttle.key.startswith(Throttle.key_of(limit, account))
-        Throttle.delete().where(Throttle.account == account, of_limit).execute()
+    rows = for_update(Throttle.select(Throttle.key).where(Throttle.account == account).order_by(Throttle.key))
+    prefixes = tuple(Throttle.key_of(limit, account) for limit in limits)
+    keys = [row.key for row in rows if row.key.startswith(prefixes)]
+    Throttle.delete().where(Throttle.key.in_(keys)).execute()
 
 
 @within_transaction
 def sweep(now: int) -> None:
-    """Forget addresses whose window is over, and passwords mistyped long ago. What an admin must lift stays, and so do
-    the counts of six-digit and recovery codes: only people past a password have them."""
-    Throttle.delete().where(Throttle.account == "", Throttle.paused_until < now).execute()
-    long_ago = (Throttle.updated_at < now - _IDLE_SECONDS) & (Throttle.failures < (PASSWORD.stop or 0))
-    Throttle.delete().where(long_ago, Throttle.key.startswith(f"{PASSWORD.kind}:")).execute()
+    """Forget addresses whose window is over, and what has decayed long ago. What an admin must lift stays. Rows that
+    another request counts in are left to the next sweep."""
+    window_is_over = (Throttle.account == "") & (Throttle.paused_until < now)
+    stops = {limit.stop for limit in EVERY_LIMIT if limit.stop}
+    decayed = (Throttle.account != "") & (Throttle.updated_at < now - _IDLE_SECONDS) & (Throttle.failures < min(stops))
+    rows = for_update(Throttle.select(Throttle.key).where(window_is_over | decayed), " SKIP LOCKED")
+    Throttle.delete().where(Throttle.key.in_(rows)).execute()
 
 
 def _charge(limit: Limit, email: str, context: Context) -> Charge:
+    address, account = f"address:{fingerprint(network(context.remote_addr))}", fingerprint(email)
+    rules: dict[str, Limit | Window] = {**_limits(limit, email, context)}
+    if most := store().settings["ADDRESS_LIMIT"]:
+        rules = {address: Window(None if context.known_browser(email) else most), **rules}
+    while True:
+        with store().database.atomic():
+            found = for_update(Throttle.select().where(Throttle.key.in_(list(rules))).order_by(Throttle.key))
+            counts = {row.key: row.count for row in found}
+            missing = [key for key in rules if key not in counts]
+            if not (missing and store().database.for_update):
+                charged = {key: rule.charge(counts.get(key, Count()), context.now) for key, rule in rules.items()}
+                _write(charged, address, account)
+                return Charge(charged)
+        # A row that is not there cannot be locked, and another request may be counting its first failure too.
+        _write(dict.fromkeys(missing, Count()), address, account, replace=False)
+
+
+def _limits(limit: Limit, email: str, context: Context) -> dict[str, Limit]:
+    """Return which limits hold for this browser, by the keys that they count under. Where one key begins with another,
+    the shorter comes first in every database's order, in which they are locked."""
     account, browser = fingerprint(email), context.known_browser(email)
-    key = Throttle.key_of(limit, account, browser)
-    with store().database.atomic():
-        address = _charge_address(context, is_known=bool(browser))
-        too_far = context.now + throttle.LONGEST_PAUSE_SECONDS  # said by a clock that ran ahead
-        open_to_tries = (Throttle.paused_until <= context.now) | (Throttle.paused_until > too_far)
-        if limit.stop is not None:
-            open_to_tries &= Throttle.failures < limit.stop
-        failures = _count(key, account, context, {Throttle.paused_until: 0}, open_to_tries)
-        if failures is None:
-            check(limit, email, context)
-            raise Paused(context.now + 1)  # it was lifted between the two statements
-        if pause := limit.pause_seconds(failures):
-            Throttle.update(paused_until=context.now + pause).where(Throttle.key == key).execute()
-    return Charge(address, key)
+    if not browser:
+        return {Throttle.key_of(limit, account): limit}
+    together = {Throttle.key_of(limit, account, KNOWN): limit.of_known_browsers()} if limit.stop else {}
+    return {**together, Throttle.key_of(limit, account, f"{KNOWN}:{browser}"): limit.of_one_browser()}
 
 
-def _charge_address(context: Context, *, is_known: bool) -> str:
-    key = f"address:{fingerprint(throttle.network(context.remote_addr))}"
-    limit, window_end = store().settings["ADDRESS_LIMIT"], context.now + throttle.ADDRESS_WINDOW_SECONDS
-    if limit:
-        # A window that ends later than this was said by a clock that ran ahead.
-        window_is_over = (Throttle.paused_until <= context.now) | (Throttle.paused_until > window_end)
-        update = {
-            Throttle.failures: Case(None, [(window_is_over, 1)], Throttle.failures + 1),
-            Throttle.paused_until: Case(None, [(window_is_over, window_end)], Throttle.paused_until),
+def _write(counts: dict[str, Count], address: str, account: str, *, replace: bool = True) -> None:
+    rows = [
+        {
+            Throttle.key: key,
+            Throttle.account: "" if key == address else account,
+            Throttle.failures: count.failures,
+            Throttle.paused_until: count.paused_until,
+            Throttle.updated_at: count.since,
         }
-        may_try = True if is_known else window_is_over | (Throttle.failures < limit)
-        if _count(key, "", context, update, may_try, window_end) is None:
-            raise Paused(Throttle.get_by_id(key).paused_until)
-    return key
-
-
-def _count(
-    key: str, account: str, context: Context, update: dict[Any, Any], where: Any, paused_until: int = 0
-) -> int | None:
-    """Count one failure under the key, in one statement. Return how many there are now, or None if `where` forbids."""
-    counted = (
-        Throttle.insert(key=key, account=account, failures=1, paused_until=paused_until, updated_at=context.now)
-        .on_conflict(
-            conflict_target=[Throttle.key],
-            update={Throttle.failures: Throttle.failures + 1, Throttle.updated_at: context.now, **update},
-            where=where,
-        )
-        .returning(Throttle.failures)
-        .execute()
-    )
-    return next((int(row.failures) for row in counted), None)
-
-
-def _key(limit: Limit, email: str, browser: str) -> str:
-    return Throttle.key_of(limit, fingerprint(email), browser)
+        for key, count in counts.items()
+    ]
+    insert = Throttle.insert_many(rows)
+    if replace:
+        written = [Throttle.failures, Throttle.paused_until, Throttle.updated_at]
+        insert.on_conflict(conflict_target=[Throttle.key], preserve=written).execute()
+    else:
+        insert.on_conflict_ignore().execute()

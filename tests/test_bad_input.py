@@ -269,14 +269,16 @@ def test_a_value_of_another_kind_is_a_field_left_empty(site: Site, endpoint: str
 
 MARK = "987654321"
 CHANGED_USER = {
-    "account.password": {"password_hash", "password_changed_at"},
-    "account.welcome": {"password_hash", "password_changed_at"},
+    "account.password": {"password_hash", "password_changed_at", "browser_generation"},
+    "account.revoke_others": {"browser_generation"},
+    "account.welcome": {"password_hash", "password_changed_at", "browser_generation"},
     "login.code": {"last_sign_in_at"},
-    "recovery.prompt": {"last_sign_in_at", "setup_begun_at"},
-    "recovery.finish_without_code": {"last_sign_in_at", "setup_begun_at"},
+    "recovery.prompt": {"last_sign_in_at", "setup_begun_at", "browser_generation"},
+    "recovery.finish_without_code": {"last_sign_in_at", "setup_begun_at", "browser_generation"},
     "recovery.lost_device": {"last_sign_in_at", "waiting_since"},
     "account.dismiss_recovery_notice": {"recovery_used_at"},
-    "admin.reset_mfa": {"password_hash"},
+    "account.dismiss_wrong_codes_notice": {"wrong_codes", "wrong_codes_since"},
+    "admin.reset_mfa": {"password_hash", "browser_generation"},
     "admin.change": {"is_active"},
 }
 

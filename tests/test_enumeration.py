@@ -129,7 +129,7 @@ def test_a_pause_is_told_for_addresses_that_nobody_has_as_well(site: Site, clock
     def waits(email: str) -> list[str | None]:
         browser, found = Browser(site.app), []
         data = {**browser.open("/login").form_with("email").fields, "email": email, "password": WRONG}
-        for number in range(101):
+        for number in range(120):
             browser.address = f"203.0.{number}.7"
             answer = bare(browser, "/login", "POST", data=data)
             found.append(answer.text if answer.status_code == 429 else None)

@@ -210,12 +210,12 @@ def a_code_made(scene: Scene) -> None:
     scene.secrets.add(shown_code(browser.press(browser.get("/account/recovery-code"), "Make a new code")))
 
 
-@case(EventKind.RECOVERY_CODE_MADE, EventKind.RECOVERY_CODE_CLAIMED)
+@case(EventKind.RECOVERY_CODE_CLAIMED, EventKind.RECOVERY_CODE_MADE)
 def a_code_typed(scene: Scene) -> None:
     use_recovery_code(scene.browser(), scene.omar)
 
 
-@case(EventKind.RECOVERY_CODE_CLAIMED, EventKind.RECOVERY_CODE_SPENT, EventKind.RECOVERY_CODE_SAVED)
+@case(EventKind.RECOVERY_CODE_MADE, EventKind.RECOVERY_CODE_SPENT, EventKind.RECOVERY_CODE_SAVED)
 def a_code_spent(scene: Scene) -> Browser:
     browser = scene.browser()
     scene.secrets.add(scene.omar.recovery_code or "")
@@ -235,9 +235,24 @@ def a_device_missing(scene: Scene) -> None:
     a_code_spent(scene).submit("/mfa/lost-device", still_have="later")
 
 
-@case(EventKind.SIGNED_IN, EventKind.RECOVERY_NOTICE_DISMISSED)
+@case(EventKind.STEPPED_UP, EventKind.RECOVERY_NOTICE_DISMISSED)
 def a_notice_dismissed(scene: Scene) -> None:
     browser = a_device_kept(scene)
+    browser.submit("/verify", password=scene.omar.password, code=scene.omar.code())
+    browser.press(browser.get("/account"), "It was me")
+
+
+@case(EventKind.CODE_WRONG, EventKind.PASSWORD_KNOWN)
+def a_guesser_noticed(scene: Scene) -> None:
+    browser = scene.half()
+    for _ in range(3):
+        browser.submit("/login/code", code=scene.omar.wrong_code())
+
+
+@case(EventKind.SIGNED_IN, EventKind.WRONG_CODES_DISMISSED)
+def a_notice_of_guesses_dismissed(scene: Scene) -> None:
+    a_guesser_noticed(scene)
+    browser = scene.full()
     browser.press(browser.get("/account"), "It was me")
 
 

@@ -19,7 +19,6 @@ from tests.support.people import (
     is_signed_in,
     save_new_code,
     scan,
-    shown_code,
     sign_in,
     use_recovery_code,
 )
@@ -41,7 +40,7 @@ def sealed_values(app: Flask) -> dict[str, Any]:
     with app.app_context():
         return {
             "apps": {row.id: bytes(row.sealed_secret) for row in TotpAuthenticator.select()},
-            "setups": {row.id: (bytes(row.sealed_secret), row.sealed_code) for row in Enrollment.select()},
+            "setups": {row.id: bytes(row.sealed_secret) for row in Enrollment.select()},
             "codes": {row.id: bytes(row.sealed_code) for row in RecoveryCode.select() if row.sealed_code},
         }
 
@@ -61,7 +60,7 @@ def test_after_resealing_the_new_key_alone_opens_everything(site: Site, make_app
         "Resealed 6 values; the earlier keys may go on 1 December 2026, 01:00 UTC, with the last session."
     )
     after = sealed_values(both)
-    assert [len(part) for part in after.values()] == [2, 2, 1]
+    assert [len(part) for part in after.values()] == [2, 2, 2]
     assert all(after[part][ident] != before[part][ident] for part in after for ident in after[part])
     assert kinds(both)[-1] == EventKind.KEYS_RESEALED
     assert said(run(both, "keys", "reseal")).startswith("Resealed 0 values;")
@@ -70,7 +69,9 @@ def test_after_resealing_the_new_key_alone_opens_everything(site: Site, make_app
     clock.pass_by(30)
     late = Browser(alone)
     assert sign_in(late, site.omar).h1 == "Security"
-    assert shown_code(late.get("/mfa/recovery-code")) != site.omar.recovery_code
+    with alone.app_context():
+        codes = [row.in_plain() for row in RecoveryCode.select().where(RecoveryCode.sealed_code.is_null(False))]
+    assert [len(code) for code in codes] == [24, 24]
     assert said(run(alone, "keys", "reseal")).startswith("Resealed 0 values;")
 
 

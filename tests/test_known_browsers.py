@@ -1,12 +1,14 @@
 """A browser that has signed in has tries of its own, which strangers cannot use up; its mark opens nothing."""
 
+import pytest
 from flask import Flask
 
 from models import Throttle, User
 from tests.support import acts
+from tests.support.commands import command
 from tests.support.cookies import opened
 from tests.support.forms import Site
-from tests.support.guesses import wrong_one_time_code, wrong_password
+from tests.support.guesses import taken_at_enrollment, wrong_one_time_code, wrong_password
 from tests.support.pages import Browser
 from tests.support.people import (
     NEW_PASSWORD,
@@ -17,9 +19,11 @@ from tests.support.people import (
     give_password,
     half,
     is_signed_in,
+    save_new_code,
     sign_in,
     step_up,
 )
+from tests.support.tables import rows, statements
 
 
 def test_strangers_behind_one_address_do_not_lock_out_a_known_browser(make_app, make_person) -> None:
@@ -139,3 +143,137 @@ def test_a_known_browser_of_a_removed_account_is_a_stranger_to_the_new_one(site:
         Throttle.delete().execute()
     assert known.cookie("known-browser") == mark
     assert buckets() == {True}, "the strangers'"
+
+
+# Marks ----------------------------------------------------------------------------------------------------------------
+
+
+def mark(browser: Browser) -> str:
+    return browser.cookie("known-browser") or ""
+
+
+def is_known(app: Flask, mark: str, person: Person) -> bool:
+    """Whether a browser with this mark spends a try of its own on the person's password."""
+    before = strangers(app)
+    browser = Browser(app, "198.51.100.9")
+    browser.client.set_cookie("known-browser", mark)
+    assert wrong_password(browser, person).status == 422
+    return strangers(app) == before
+
+
+def strangers(app: Flask) -> int:
+    return sum(row["failures"] for row in rows(app, Throttle) if row["key"].endswith(":"))
+
+
+def test_a_session_makes_one_mark_when_its_sign_in_finishes_and_no_other(app: Flask, omar: Person, clock) -> None:
+    """Whoever is signed in cannot farm marks, each with tries of its own, by leaving the cookie away."""
+    browser = Browser(app)
+    give_password(browser, omar)
+    assert not mark(browser)
+    browser.submit("/login/code", code=omar.code())
+    assert is_known(app, mark(browser), omar)
+    clock.pass_by(30)
+    for _ in range(2):
+        browser.client.delete_cookie("known-browser")
+        step_up(browser, omar.code())
+        save_new_code(browser, browser.press(browser.get("/account/recovery-code"), "Make a new code"), omar)
+        clock.pass_by(30)
+        assert not mark(browser)
+
+
+def everywhere_else(app: Flask, browser: Browser, person: Person) -> None:
+    browser.press(browser.get("/account"), "Sign out everywhere else")
+
+
+def new_app(app: Flask, browser: Browser, person: Person) -> None:
+    taken_at_enrollment(app, person, browser)
+
+
+def new_password(app: Flask, browser: Browser, person: Person) -> None:
+    browser.submit("/account/password", current_password=PASSWORD, new_password=NEW_PASSWORD)
+    person.password = NEW_PASSWORD
+
+
+def reset_and_link(app: Flask, browser: Browser, person: Person) -> None:
+    browser.submit(acts.reset(app, person.email), new_password=NEW_PASSWORD)
+
+
+@pytest.mark.parametrize("act", [everywhere_else, new_app, new_password, reset_and_link], ids=lambda act: act.__name__)
+def test_what_ends_other_sessions_forgets_other_browsers_and_leaves_one_new_mark(app, omar, clock, act) -> None:
+    other, own = full(app, omar, clock), full(app, omar, clock)
+    former = [mark(other), mark(own)]
+    assert [is_known(app, each, omar) for each in former] == [True, True]
+    for _ in range(3):
+        own.client.delete_cookie("known-browser")  # as somebody who farms them would
+        act(app, own, omar)
+        assert [is_known(app, each, omar) for each in former] == [False] * len(former)
+        assert is_known(app, mark(own), omar)
+        acts.unlock(app, omar.email)
+        former.append(mark(own))
+        clock.pass_by(30)
+        if act is new_app or act is reset_and_link or act is new_password:
+            return  # once is enough
+
+
+def test_deactivating_somebody_for_a_moment_forgets_no_browser(app: Flask, omar: Person, clock) -> None:
+    own = full(app, omar, clock)
+    for command_of in ("deactivate", "activate"):
+        command(app, "users", command_of, omar.email)
+    assert is_known(app, mark(own), omar)
+
+
+def test_the_browser_that_used_a_link_is_known(app: Flask, omar: Person, clock) -> None:
+    """A stranger who tries at the end of each pause cannot keep somebody new out."""
+    own = Browser(app)
+    own.submit(acts.invite(app, omar.email), new_password=NEW_PASSWORD)
+    omar.password = NEW_PASSWORD
+    for _ in range(5):
+        assert wrong_password(Browser(app), omar).status == 422
+    assert give_password(Browser(app), omar).status == 429
+    assert sign_in(own, omar).h1 == "Security"
+
+
+def test_a_browser_is_known_to_its_last_five_accounts(app: Flask, make_person, clock) -> None:
+    browser, people = Browser(app), [make_person(f"person{number}@example.com") for number in range(6)]
+    for person in people:
+        browser.press(sign_in(browser, person), "Sign out")
+    clock.pass_by(30)
+    assert [is_known(app, mark(browser), person) for person in people] == [False, *[True] * 5]
+    browser.press(sign_in(browser, people[1]), "Sign out")
+    assert [is_known(app, mark(browser), person) for person in people] == [False, *[True] * 5]
+
+
+def test_no_person_is_looked_up_for_a_mark_that_was_made_up(app, omar, clock, caplog) -> None:
+    """Otherwise the time that it takes would tell who is here."""
+    own = full(app, omar, clock)
+
+    def asked(value: str, email: str) -> list[str]:
+        browser = Browser(app)
+        browser.client.set_cookie("known-browser", value)
+        page = browser.get("/login")
+        return statements(caplog, lambda: browser.send(page, {"email": email, "password": "wrong"}))
+
+    genuine, name = mark(own), mark(own).partition(".")[0]
+    for made_up in (f"{name}.{'0' * 64}", f"{'x' * 22}.{genuine.partition('.')[2]}"):
+        assert asked(made_up, omar.email) == asked("", omar.email) == asked(made_up, "nobody@example.com")
+    assert len(asked(genuine, omar.email)) > len(asked("", omar.email))
+
+
+@pytest.mark.parametrize("guess", [wrong_password, wrong_one_time_code], ids=["password", "one-time code"])
+def test_all_known_browsers_share_one_count_that_stops_at_a_hundred(site: Site, clock: Clock, guess) -> None:
+    app, omar = site.app, site.omar
+    known = [full(app, omar, clock) for _ in range(3)]
+    for browser in known:
+        browser.press(browser.get("/account"), "Sign out")
+        if guess is wrong_one_time_code:
+            give_password(browser, omar)
+        assert guess(browser, omar).status == 422
+    together = Throttle.key.startswith(f"{'password' if guess is wrong_password else 'one-time code'}:")
+    with app.app_context():
+        Throttle.update(failures=98).where(together, Throttle.key.endswith(":known")).execute()
+    assert [guess(browser, omar).status for browser in known] == [422, 422, 429]
+    admin = Browser(app)
+    sign_in(admin, site.ines)
+    assert "Stopped after too many tries" in admin.get("/admin/people").text
+    admin.press(admin.get("/admin/people"), "Let them try again")
+    assert guess(known[2], omar).status == 422

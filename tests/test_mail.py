@@ -21,7 +21,7 @@ from flows.audit import recorded
 from models import EventKind
 from tests.support.inbox import Inbox, listening
 from tests.support.pages import Browser
-from tests.support.people import NEW_PASSWORD, PASSWORD, Person, enroll, save_new_code, sign_in, use_recovery_code
+from tests.support.people import NEW_PASSWORD, PASSWORD, Person, enroll, half, save_new_code, sign_in, use_recovery_code
 from tests.support.tables import kinds
 
 
@@ -63,6 +63,21 @@ def test_enrollment_password_and_reset_are_told_and_nothing_else_is(
         "Your password was changed",
         "Your sign-in was reset",
     ]
+    with pytest.raises(Empty):
+        inbox.mails.get(timeout=0.2)
+
+
+def test_somebody_whose_password_is_known_is_told_once_with_the_way_to_change_it(
+    inbox: Inbox, app: Flask, omar: Person
+) -> None:
+    stranger = half(app, omar)
+    for _ in range(4):
+        stranger.submit("/login/code", code=omar.wrong_code())
+    told = inbox.next()
+    assert told["Subject"] == "Sparekey: Somebody who knows your password typed three wrong codes"
+    text = told.get_payload(decode=True).decode()
+    assert "typed three wrong codes on 30 November 2026, 01:00 UTC from 203.0.113.7." in text
+    assert text.splitlines()[-1].endswith(" http://localhost:5000/account")
     with pytest.raises(Empty):
         inbox.mails.get(timeout=0.2)
 

@@ -4,6 +4,8 @@ import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -29,6 +31,7 @@ from tests.support.people import (
     sign_in,
     use_recovery_code,
 )
+from tests.support.races import at_once
 from tests.support.tables import count, kinds, live_codes, rows
 
 # Its life -------------------------------------------------------------------------------------------------------------
@@ -38,7 +41,7 @@ def test_typing_it_claims_it_and_spends_nothing_yet(app: Flask, browser: Browser
     page = use_recovery_code(browser, omar)
     assert page.h1 == "You're in. Save your new recovery code"
     assert not is_signed_in(browser)
-    assert live_codes(app) == 2
+    assert live_codes(app) == 1
     (session,) = rows(app, Session)
     assert (session["second_factor"], session["step"]) == (SecondFactor.RECOVERY, "replace_code")
 
@@ -90,7 +93,7 @@ def test_a_double_click_on_the_code_is_not_an_error(app: Flask, browser: Browser
     form = browser.get("/login/recovery")
     twice = [browser.send(form, {"recovery_code": omar.recovery_code}) for _ in range(2)]
     assert [page.headers["Location"] for page in twice] == ["/mfa/recovery-code"] * 2
-    assert live_codes(app) == 2
+    assert live_codes(app) == 1
     assert save_new_code(browser, browser.get("/mfa/recovery-code"), omar).path == "/mfa/lost-device"
 
 
@@ -149,39 +152,89 @@ def test_the_form_of_a_code_that_is_not_it_any_more_is_refused_and_shows_the_cur
     assert save_new_code(browser, refused, omar).path == "/account"
 
 
-def test_an_unsaved_code_that_was_shown_works_too(app: Flask, browser: Browser, ines: Person) -> None:
-    ines.recovery_code = shown_code(sign_in(browser, ines))
-    other = Browser(app)
-    page = use_recovery_code(other, ines)
-    assert page.h1 == "You're in. Save your new recovery code"
+NEVER_SAVED = ["That code was never saved, so it doesn't work. Use the newest one you saved."]
 
 
-def test_typing_an_unsaved_code_keeps_it_alive_until_its_replacement_is_saved(
-    app: Flask, browser: Browser, omar: Person, clock
+def prompt_of_a_sign_in(app: Flask, person: Person) -> tuple[Browser, Page]:
+    browser = Browser(app)
+    return browser, sign_in(browser, person)
+
+
+def prompt_of_a_recovery(app: Flask, person: Person) -> tuple[Browser, Page]:
+    browser = Browser(app)
+    return browser, use_recovery_code(browser, person)
+
+
+def prompt_of_the_account(app: Flask, person: Person) -> tuple[Browser, Page]:
+    browser = Browser(app)
+    sign_in(browser, person)
+    return browser, browser.press(browser.get("/account/recovery-code"), "Make a new code")
+
+
+def somebody_at(prompt: Callable[..., Any], omar: Person, ines: Person) -> Person:
+    return ines if prompt is prompt_of_a_sign_in else omar
+
+
+PROMPTS = [prompt_of_a_sign_in, prompt_of_a_recovery, prompt_of_the_account]
+
+
+@pytest.mark.databases
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_another_session_is_shown_another_code_and_the_one_that_was_not_saved_never_works(
+    app: Flask, omar: Person, ines: Person, clock: Clock, prompt: Callable[..., tuple[Browser, Page]]
 ) -> None:
-    sign_in(browser, omar)
-    page = browser.press(browser.get("/account/recovery-code"), "Make a new code")
-    unsaved = shown_code(page)
-    use_recovery_code(Browser(app), omar, unsaved)
+    """Whoever stops at the prompt, with a code from the app that was phished, takes nothing along."""
+    person = somebody_at(prompt, omar, ines)
+    _, seen = prompt(app, person)
+    stolen = shown_code(seen)
     clock.pass_by(900)
-    assert use_recovery_code(Browser(app), omar, unsaved).h1.startswith("You're in"), "cut off, and tried again"
+    own, page = prompt(app, person)
+    assert shown_code(page) != stolen
+    assert use_recovery_code(Browser(app), person, stolen).errors == NEVER_SAVED
+    save_new_code(own, page, person)
+    assert use_recovery_code(Browser(app), person, stolen).errors == NEVER_SAVED
+    assert use_recovery_code(Browser(app), person).h1.startswith("You're in")
 
 
-def test_typing_an_unsaved_code_ends_the_sign_in_that_had_claimed_the_saved_one(app: Flask, omar: Person) -> None:
-    owner, first, second = Browser(app), Browser(app), Browser(app)
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_code_works_for_nothing_before_it_is_saved(app, omar, ines, clock, prompt) -> None:
+    person = somebody_at(prompt, omar, ines)
+    browser, page = prompt(app, person)
+    refused = use_recovery_code(Browser(app), person, shown_code(page))
+    assert (refused.status, refused.errors) == (422, NEVER_SAVED)
+    save_new_code(browser, page, person)
+    assert use_recovery_code(Browser(app), person).h1.startswith("You're in")
+
+
+@pytest.mark.databases
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_reload_and_back_show_the_same_code_and_it_is_gone_with_its_session(app, omar, ines, clock, prompt) -> None:
+    browser, page = prompt(app, somebody_at(prompt, omar, ines))
+    for _ in range(2):
+        assert shown_code(browser.get("/mfa/recovery-code")) == shown_code(page)
+    assert [bool(row["sealed_code"]) for row in rows(app, RecoveryCode) if not row["saved_at"]] == [True]
+    browser.open("/logout", method="POST", data=page.form_with("saved").fields)
+    assert [row["sealed_code"] for row in rows(app, RecoveryCode) if not row["saved_at"]] == [None]
+
+
+def test_two_tabs_of_one_session_are_shown_one_code(app: Flask, ines: Person) -> None:
+    browser = Browser(app)
+    give_password(browser, ines)
+    browser.send(browser.get("/login/code"), {"code": ines.code()})
+    tabs = [browser.copy() for _ in range(4)]
+    assert len({shown_code(page) for page in at_once([partial(tab.get, "/mfa/recovery-code") for tab in tabs])}) == 1
+
+
+def test_saving_a_code_ends_the_sign_ins_that_wait_at_other_prompts_and_their_claims(app: Flask, omar: Person) -> None:
+    owner, other = Browser(app), Browser(app)
     sign_in(owner, omar)
-    unsaved = shown_code(owner.press(owner.get("/account/recovery-code"), "Make a new code"))
-    give_password(second, omar)
-    give_password(first, omar)
-    saved = omar.recovery_code
-    assert first.submit("/login/recovery", recovery_code=saved).h1.startswith("You're in")
-    page = second.submit("/login/recovery", recovery_code=unsaved)
-    assert "was replaced" in page.errors[0], "the first one's replacement has taken its place"
-    assert first.get("/mfa/recovery-code").h1.startswith("You're in")
-
-    replacement = shown_code(first.get("/mfa/recovery-code"))
-    assert second.submit("/login/recovery", recovery_code=replacement).h1.startswith("You're in")
-    assert first.get("/mfa/recovery-code").h1 == "Sign in", "its claim is void, so it is told at once"
+    page = owner.press(owner.get("/account/recovery-code"), "Make a new code")
+    assert use_recovery_code(other, omar).h1.startswith("You're in")
+    old = omar.recovery_code
+    save_new_code(owner, page, omar)
+    assert other.get("/mfa/recovery-code").h1 == "Sign in"
+    assert "was replaced" in use_recovery_code(Browser(app), omar, old).errors[0]
+    assert use_recovery_code(Browser(app), omar).h1.startswith("You're in")
 
 
 def test_a_tick_for_a_code_that_died_meanwhile_says_so(app: Flask, omar: Person) -> None:
@@ -244,20 +297,6 @@ def test_a_recovery_code_never_replaces_the_password_nor_the_step_up(
     refused = browser.submit(page, password=omar.password, code=omar.recovery_code)
     assert refused.errors == ["The code has six digits. Check it and try again."]
     assert browser.submit(page, password=omar.password, code=omar.code()).h1 == "Make a new recovery code?"
-
-
-def test_a_code_retired_before_it_was_saved_is_told_as_such(app: Flask, omar: Person, clock) -> None:
-    browser = Browser(app)
-    sign_in(browser, omar)
-    first = shown_code(browser.press(browser.get("/account/recovery-code"), "Make a new code"))
-    browser.press(browser.get("/account/recovery-code"), "Make a new code")
-    other = Browser(app)
-    give_password(other, omar)
-    page = other.submit("/login/recovery", recovery_code=first)
-    assert page.errors == [
-        "That code was replaced on 30 November 2026, before it was saved. Use the newest one you saved."
-    ]
-    assert other.submit(page, recovery_code=omar.recovery_code).h1.startswith("You're in")
 
 
 def plain(page: Page, *without: str) -> str:

@@ -28,7 +28,7 @@ from tests.support.people import (
 from tests.support.tables import known_of
 from tests.support.version_1 import Site
 
-APPLIED = "Applied 0002_states_as_columns."
+APPLIED = "Applied 0002_states_as_columns, 0003_codes_of_sessions."
 UP_TO_DATE = "The database is up to date."
 
 
@@ -98,7 +98,7 @@ def setup_after_a_lost_device(old: Site) -> tuple[Person, Browser]:
 
 
 def go_on(browser: Browser, person: Person) -> list[str]:
-    """The pages on the way to the account, each of which shows what it showed before."""
+    """The pages on the way to the account. Each shows what it showed before, but for codes that were not saved."""
     page, paths = browser.get("/"), list[str]()
     while page.status == 200 and page.path not in paths:
         paths.append(page.path)
@@ -109,7 +109,7 @@ def go_on(browser: Browser, person: Person) -> list[str]:
                 assert totp.read_setup_key(page.text_of("setup-key")) == person.secret
                 page = browser.submit(page, code=person.code())
             case "/mfa/recovery-code":
-                assert not person.recovery_code or recovery_codes.read(shown_code(page)) == person.recovery_code
+                assert recovery_codes.read(shown_code(page)) != person.recovery_code, "not known to whom that was shown"
                 page = save_new_code(browser, page, person)
             case "/mfa/lost-device":
                 page = browser.submit(page, still_have="yes")
@@ -143,11 +143,24 @@ def test_every_unfinished_sign_in_goes_on_at_the_page_that_is_due_and_is_finishe
 def test_a_recovery_code_that_was_claimed_is_spent_when_its_replacement_is_saved(old: Site) -> None:
     omar, browser = prompt_after_a_recovery_code(old)
     old.upgrade()
-    claimed, replacement = old.select("recovery_code")
-    assert (claimed["retired_at"], replacement["saved_at"]) == (None, None)
+    assert [row["retired_at"] for row in old.select("recovery_code")] == [None, None]
     assert save_new_code(browser, browser.get("/"), omar).path == "/mfa/lost-device"
-    claimed, replacement = old.select("recovery_code")
+    claimed, _, replacement = old.select("recovery_code")
     assert (claimed["retired_by"], replacement["saved_at"]) == ("spent", old.clock.now)
+
+
+@pytest.mark.databases
+def test_a_code_that_was_not_saved_works_for_nobody_and_is_told_as_such(old: Site) -> None:
+    omar = old.person("omar")
+    unsaved = recovery_codes.generate()
+    old.code(omar, unsaved)
+    browser, _ = old.session(omar, None, "totp")
+    old.upgrade()
+    assert [row["sealed_code"] for row in old.select("recovery_code")] == [None, None]
+    assert "not saved yet" not in browser.get("/account").text
+    refused = use_recovery_code(Browser(old.app), omar, unsaved)
+    assert refused.errors == ["That code was never saved, so it doesn't work. Use the newest one you saved."]
+    assert use_recovery_code(Browser(old.app), omar).h1 == "You're in. Save your new recovery code"
 
 
 @pytest.mark.databases
@@ -226,21 +239,22 @@ STEPS = [
 ]
 
 
-def without_steps(old: Site) -> dict[str, list[dict[str, Any]]]:
-    """All that version 1.0 knows of, but for the steps of sessions, which have other names now."""
-    columns = {table: [name for name in names if name != "step"] for table, names in old.columns.items()}
+def kept(old: Site) -> dict[str, list[dict[str, Any]]]:
+    """All that version 1.0 knows of, but for the steps of sessions, which have other names now, and unsaved codes."""
+    gone = ("step", "sealed_code")
+    columns = {table: [name for name in names if name not in gone] for table, names in old.columns.items()}
     return {table: old.select(table, *names) for table, names in columns.items()}
 
 
 @pytest.mark.databases
-def test_every_row_keeps_its_id_and_all_it_held_but_for_the_names_of_steps(old: Site) -> None:
+def test_every_row_keeps_its_id_and_all_it_held_but_for_the_names_of_steps_and_unsaved_codes(old: Site) -> None:
     fill(old)
-    before = without_steps(old)
+    before = kept(old)
     assert all(before.values())
     assert [(row["step"], row["second_factor"]) for row in old.select("session")] == [step[:2] for step in STEPS]
     old.upgrade()
     assert [row["step"] for row in old.select("session")] == [step for *_, step in STEPS]
-    assert without_steps(old) == before
+    assert kept(old) == before
 
 
 @pytest.mark.databases
@@ -470,14 +484,14 @@ def test_an_upgrade_that_is_killed_leaves_all_as_it_was_or_whole_and_is_done_by_
     old: Site, killer: Callable[[object], str], make_app: Callable[..., Flask], numbers: Iterable[int]
 ) -> None:
     fill(old)
-    rows, before = without_steps(old), everything(old)
+    rows, before = kept(old), everything(old)
     for at in ("commit", *numbers):
         if killer(at) == "done" or everything(old) != before:
             break
     else:
         assert old.upgrade() == APPLIED
     assert old.upgrade() == UP_TO_DATE
-    assert without_steps(old) == rows
+    assert kept(old) == rows
     assert schema(old.app) == schema(make_app("new"))
 
 
@@ -490,6 +504,7 @@ def test_a_migration_that_was_released_never_changes() -> None:
     released = {
         "0001_first_tables": "b3a43c264473dc1ed6ed7259c3ee494d8deb24c95adaa5ac58fb05c09d036d5d",
         "0002_states_as_columns": "b83037f5f2c6314f9022e17d618b002e9a98e2460bc8cb23529ad1d72db527fc",
+        "0003_codes_of_sessions": "6bb609aa95970a9efec1f22d69ff2274861f5a3a46a21d1ed78e9c601aaf84a6",
     }
     files = sorted((ROOT / "migrations").glob("*.py"))
     assert {file.stem: sha256(file.read_bytes()).hexdigest() for file in files} == released

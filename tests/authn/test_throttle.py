@@ -2,7 +2,7 @@
 
 import pytest
 
-from authn.throttle import ONE_TIME_CODE, PASSWORD, RECOVERY_CODE, Limit, network
+from authn.throttle import ONE_TIME_CODE, PASSWORD, RECOVERY_CODE, Count, Limit, network
 
 DOUBLING = [30, 60, 120, 240, 480, 960, 1920]
 
@@ -21,11 +21,11 @@ def test_pauses_double_from_half_a_minute_to_an_hour(limit: Limit, pauses: list[
 
 @pytest.mark.parametrize("limit", [PASSWORD, ONE_TIME_CODE])
 def test_passwords_and_one_time_codes_stop_at_a_hundred_failures(limit: Limit) -> None:
-    assert [failures for failures in range(102) if limit.is_stopped(failures)] == [100, 101]
+    assert [failures for failures in range(102) if limit.is_stopped(Count(failures))] == [100, 101]
 
 
 def test_the_recovery_code_never_stops() -> None:
-    assert not any(RECOVERY_CODE.is_stopped(failures) for failures in (0, 99, 100, 101, 10**9))
+    assert not any(RECOVERY_CODE.is_stopped(Count(failures)) for failures in (0, 99, 100, 101, 10**9))
 
 
 @pytest.mark.parametrize("limit", [PASSWORD, ONE_TIME_CODE, RECOVERY_CODE])

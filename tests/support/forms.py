@@ -15,9 +15,11 @@ from tests.support.people import (
     PASSWORD,
     Person,
     give_password,
+    half,
     save_new_code,
     scan,
     sign_in,
+    step_up,
     use_recovery_code,
 )
 from tests.support.tables import rows
@@ -142,7 +144,15 @@ def _lost_device(site: Site, browser: Browser) -> Visit:
 
 def _dismiss(site: Site, browser: Browser) -> Visit:
     browser.submit(_lost_device(site, browser).path, still_have="yes")
+    step_up(browser, site.omar.code())
     return Visit(browser, "/account/recovery-notice/dismiss", {})
+
+
+def _dismiss_wrong_codes(site: Site, browser: Browser) -> Visit:
+    stranger = half(site.app, site.omar)
+    for _ in range(3):
+        stranger.submit("/login/code", code=site.omar.wrong_code())
+    return _signed_in(site, browser, site.omar, "/account/wrong-codes-notice/dismiss")
 
 
 def _password(site: Site, browser: Browser) -> Visit:
@@ -194,6 +204,7 @@ FORMS: dict[str, Callable[[Site, Browser], Visit]] = {
     "recovery.finish_without_code": _finish,
     "recovery.lost_device": _lost_device,
     "account.dismiss_recovery_notice": _dismiss,
+    "account.dismiss_wrong_codes_notice": _dismiss_wrong_codes,
     "account.password": _password,
     "account.new_recovery_code": _new_code,
     "account.revoke_session": _revoke,
@@ -220,6 +231,7 @@ BUTTONS = {  # forms without a field
     "login.sign_out",
     "recovery.finish_without_code",
     "account.dismiss_recovery_notice",
+    "account.dismiss_wrong_codes_notice",
     "account.new_recovery_code",
     "account.revoke_session",
     "account.revoke_others",

@@ -33,7 +33,7 @@ def kinds(app: Flask) -> list[str]:
 
 
 def live_codes(app: Flask) -> int:
-    return count(app, RecoveryCode, RecoveryCode.retired_at.is_null())
+    return count(app, RecoveryCode, RecoveryCode.saved_at.is_null(False), RecoveryCode.retired_at.is_null())
 
 
 def forget_failures(app: Flask) -> None:

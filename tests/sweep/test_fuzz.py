@@ -57,6 +57,7 @@ FORMS = {
     "/account/password": ["current_password", "new_password"],
     "/account/recovery-code": [],
     "/account/recovery-notice/dismiss": [],
+    "/account/wrong-codes-notice/dismiss": [],
     "/account/sessions/{id}/revoke": [],
     "/account/sessions/revoke-others": [],
     "/welcome/{token}": ["new_password"],

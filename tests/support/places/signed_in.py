@@ -85,6 +85,17 @@ def account_after_a_reset(world: World) -> Visit:
     return Visit(browser, "/account")
 
 
+@place(200, "Security")
+def account_of_somebody_whose_password_is_known(world: World) -> Visit:
+    omar, stranger = world.omar(), world.browser()
+    give_password(stranger, omar)
+    for _ in range(4):
+        stranger.submit("/login/code", code=omar.wrong_code())
+    browser = world.browser()
+    sign_in(browser, omar)
+    return Visit(browser, "/account")
+
+
 @place(200, "Activity")
 def activity_of_every_kind(world: World) -> Visit:
     visit = signed_in(world, "/account/activity")
