@@ -148,6 +148,7 @@ class Session(Table):
     created_at = db.BigIntegerField(index=True)
     last_seen_at = db.BigIntegerField(index=True)
     verified_at = db.BigIntegerField(null=True)  # when password and six-digit code were last both given
+    password_at = db.BigIntegerField(null=True)  # when the password was given again and no code: the phone is lost
     remote_addr = db.CharField(max_length=45)
     user_agent = db.TextField()
     next_path = db.TextField()
@@ -200,6 +201,11 @@ class Session(Table):
     def is_due_a_code(self, now: int) -> bool:
         """Return whether the session has come to where a recovery code is to be saved."""
         return self.step in (Step.SAVE_CODE, Step.REPLACE_CODE) or self.confirmed_enrollment(now) is not None
+
+    def may_lack_the_app(self) -> bool:
+        """Return whether this person signed in with a recovery code, and has set up no new app since."""
+        app = self.user.authenticator() if self.second_factor == SecondFactor.RECOVERY else None
+        return app is not None and app.created_at < self.created_at
 
     def can_go_without_code(self, now: int) -> bool:
         """Return whether something waits for a code to be saved and can be finished without one."""

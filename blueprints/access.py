@@ -13,7 +13,7 @@ from blueprints.paths import path_of, safe_next
 from blueprints.session import context, current_session, now, person, to_due_page, visit
 from flows import sessions
 from flows.audit import record
-from models import EventKind, recovery_codes_are_on
+from models import EventKind, Session, recovery_codes_are_on
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -42,11 +42,19 @@ def recovery_codes_required(view: View) -> View:
 
 def step_up_required(view: View) -> View:
     """A signed-in person must have given password and six-digit code in the last STEP_UP_SECONDS of this session."""
+    return _after_step_up(view, lambda session: session.verified_at or 0)
 
+
+def step_up_or_recovery_required(view: View) -> View:
+    """The same, but in a session that signed in with a recovery code the password alone will do: the phone is lost."""
+    return _after_step_up(view, lambda session: max(session.verified_at or 0, session.password_at or 0))
+
+
+def _after_step_up(view: View, given_at: Callable[[Session], int]) -> View:
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
         session, since = current_session(), now() - current_app.config["STEP_UP_SECONDS"]
-        if session.is_signed_in and not (session.verified_at and since < session.verified_at <= now()):
+        if session.is_signed_in and not since < given_at(session) <= now():
             came_from = request.path if request.method == "GET" else path_of(request.referrer)
             return redirect(url_for("login.verify", next=safe_next(came_from, safe_next(request.path))), 303)
         return view(*args, **kwargs)  # type: ignore[no-any-return]

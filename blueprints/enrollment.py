@@ -20,7 +20,7 @@ _WRONG_CODES_BEFORE_HELP = 3
 
 @bp.route("/mfa/setup", methods=["GET", "POST"])
 @access.at(Step.ENROLL, Step.REPLACE_DEVICE, Step.SIGNED_IN)
-@access.step_up_required
+@access.step_up_or_recovery_required
 def setup() -> ResponseReturnValue:
     form, session = CodeForm(), current_session()
     begun = enrollment.begin(session, context())

@@ -108,6 +108,10 @@ class VerifyForm(CodeForm):
             super().refuse(refusal)
 
 
+class RecoveredVerifyForm(VerifyForm):
+    code = TextField("Six-digit code")  # or nothing: the phone may be lost
+
+
 class RecoveryCodeForm(Form):
     recovery_code = TextField("Recovery code")
 

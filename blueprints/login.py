@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from authn.steps import Step
 from blueprints import access
-from blueprints.forms import CodeForm, SignInForm, VerifyForm, page
+from blueprints.forms import CodeForm, RecoveredVerifyForm, SignInForm, VerifyForm, page
 from blueprints.paths import safe_next
 from blueprints.session import context, current_session, end_session, go_on, start_afresh, to_due_page, visit
 from flows import second_factor, sessions
@@ -53,13 +53,18 @@ def code() -> ResponseReturnValue:
 
 @bp.route("/verify", methods=["GET", "POST"])
 def verify() -> ResponseReturnValue:
-    form, session = VerifyForm(), current_session()
+    session = current_session()
+    may_lack_the_app = session.may_lack_the_app()
+    form = RecoveredVerifyForm() if may_lack_the_app else VerifyForm()
     if form.validate_on_submit():
-        refusal = second_factor.step_up(session, form.password.data, form.code.data, context())
+        if may_lack_the_app and not form.code.data:
+            refusal, to = second_factor.step_up_to_setup(session, form.password.data, context()), "enrollment.setup"
+        else:
+            refusal, to = second_factor.step_up(session, form.password.data, form.code.data, context()), None
         if refusal is None:
-            return go_on(session, to=safe_next(request.args.get("next", "")))
+            return go_on(session, to=url_for(to) if to else safe_next(request.args.get("next", "")))
         form.refuse(refusal)
-    return page("login/verify.html", form)
+    return page("login/verify.html", form, may_lack_the_app=may_lack_the_app)
 
 
 @bp.post("/logout")

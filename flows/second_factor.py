@@ -11,7 +11,7 @@ from flows import codes, sessions, throttle
 from flows.audit import record
 from flows.passwords import check_password, forget_guesses
 from flows.throttle import Charge
-from flows.transactions import Context, within_transaction
+from flows.transactions import Context, Superseded, within_transaction
 from models import TELLING_WRONG_CODES, EventKind, SecondFactor, Session, TotpAuthenticator, User
 
 
@@ -42,6 +42,19 @@ def step_up(session: Session, password: str, typed: str, context: Context) -> Re
             return refusal
         record(EventKind.STEPPED_UP, context, session.user)
         sessions.move_on(session, Cause.STEP_UP, context, verified_at=context.now)
+    return None
+
+
+def step_up_to_setup(session: Session, password: str, context: Context) -> Refusal | None:
+    """Take the password alone, in a session that signed in with a recovery code: enough to set up one new app, as long
+    as the session lasts, and for nothing else. Raise Superseded in any other session."""
+    if check_password(session.user.email, password, context) is None:
+        return WrongPassword()
+    with sessions.locked_session(session, context):
+        if not session.may_lack_the_app():
+            raise Superseded
+        record(EventKind.STEPPED_UP, context, session.user)
+        sessions.move_on(session, Cause.STEP_UP, context, password_at=context.now)
     return None
 
 

@@ -4,7 +4,7 @@ from peewee import SqliteDatabase
 
 
 def up(migrator, db):
-    for statement in (*unsaved_codes(), *people("INTEGER" if isinstance(db, SqliteDatabase) else "BIGINT")):
+    for statement in (*unsaved_codes(), *columns("INTEGER" if isinstance(db, SqliteDatabase) else "BIGINT")):
         db.execute_sql(statement)
 
 
@@ -19,7 +19,8 @@ def unsaved_codes():
     yield 'CREATE UNIQUE INDEX "recovery_code_session_id" ON "recovery_code" ("session_id")'
 
 
-def people(moment):
+def columns(moment):
+    yield f'ALTER TABLE "session" ADD COLUMN "password_at" {moment}'
     yield 'ALTER TABLE "user" ADD COLUMN "browser_generation" INTEGER NOT NULL DEFAULT 0'
     yield 'ALTER TABLE "user" ADD COLUMN "wrong_codes" INTEGER NOT NULL DEFAULT 0'
     yield f'ALTER TABLE "user" ADD COLUMN "wrong_codes_since" {moment}'

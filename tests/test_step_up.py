@@ -8,7 +8,17 @@ from flask import Flask
 from models import TotpAuthenticator
 from tests.support.forms import Site, arrive
 from tests.support.pages import Browser
-from tests.support.people import PASSWORD, Clock, Person, give_password, save_new_code, scan, sign_in
+from tests.support.people import (
+    PASSWORD,
+    Clock,
+    Person,
+    full,
+    give_password,
+    save_new_code,
+    scan,
+    sign_in,
+    use_recovery_code,
+)
 from tests.support.tables import rows
 
 
@@ -45,6 +55,54 @@ def test_step_up_needs_both_the_password_and_the_code(browser: Browser, omar: Pe
     refused = browser.submit(page, password=omar.password, code=omar.wrong_code())
     assert refused.errors[0].startswith("That code didn't match.")
     assert browser.submit(page, password=omar.password, code=omar.code()).h1 == "Make a new recovery code?"
+
+
+def waiting_for_a_phone(app: Flask, person: Person) -> Browser:
+    browser = Browser(app)
+    save_new_code(browser, use_recovery_code(browser, person), person)
+    assert browser.submit("/mfa/lost-device", still_have="later").h1 == "Security"
+    return browser
+
+
+def test_after_a_recovery_sign_in_the_password_alone_is_enough_to_set_up_a_new_app(app, omar: Person, clock) -> None:
+    browser = waiting_for_a_phone(app, omar)
+    page = browser.get("/mfa/setup")
+    assert (page.path, "Leave the code empty" in page.text) == ("/verify", True)
+    refused = browser.submit(page, password="a guess", code="")
+    assert refused.errors == ["That password isn't right. Check it and try again."]
+    page = browser.submit(page, password=PASSWORD, code="")
+    assert page.path == "/mfa/setup"
+    page = browser.submit(page, code=scan(page, omar).code())
+    assert "Your authenticator app is set up." in page.notice
+    clock.pass_by(30)
+    assert sign_in(Browser(app), omar).h1 == "Security"
+
+
+def test_the_password_alone_opens_nothing_else_and_sets_up_one_app(app: Flask, omar: Person, clock) -> None:
+    browser = waiting_for_a_phone(app, omar)
+    page = browser.submit("/verify?next=/account/password", password=PASSWORD, code="")
+    assert page.path == "/mfa/setup", "what can be done now"
+    for path in ("/account/password", "/account/recovery-code"):
+        assert browser.get(path).h1 == "Confirm it's you"
+    clock.pass_by(600)
+    assert browser.get("/mfa/setup").h1 == "Confirm it's you", "as long as any step-up"
+    page = browser.submit("/verify", password=PASSWORD, code="")
+    browser.submit(page, code=scan(page, omar).code())
+    clock.pass_by(600)
+    page = browser.get("/mfa/setup")
+    assert "Leave the code empty" not in page.text
+    assert browser.submit(page, password=PASSWORD, code="").errors == ["Enter the six-digit code your app shows"]
+    assert browser.submit(page, password=PASSWORD, code=omar.code()).path == "/mfa/setup"
+
+
+def test_no_other_session_is_stepped_up_by_the_password_alone(app: Flask, omar: Person, clock) -> None:
+    waiting_for_a_phone(app, omar)
+    browser = full(app, omar, clock)
+    clock.pass_by(600)
+    page = browser.get("/mfa/setup")
+    refused = browser.submit(page, password=PASSWORD, code="")
+    assert refused.errors == ["Enter the six-digit code your app shows"]
+    assert browser.submit(page, password=PASSWORD, code=omar.code()).path == "/mfa/setup"
 
 
 def test_a_step_up_in_the_future_does_not_count(app: Flask, browser: Browser, omar: Person, clock) -> None:

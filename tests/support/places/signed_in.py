@@ -162,6 +162,13 @@ def verify_with_a_wrong_password(world: World) -> Visit:
     return after_a_while(world, {"password": "a guess", "code": "123456"})
 
 
+@place(200, "Confirm it's you")
+def verify_while_waiting_for_a_phone(world: World) -> Visit:
+    browser = lost_device(world).browser
+    browser.submit("/mfa/lost-device", still_have="later")
+    return Visit(browser, "/mfa/setup")
+
+
 # Admin ----------------------------------------------------------------------------------------------------------------
 
 
