@@ -5,6 +5,7 @@ Told on purpose: a pause is told to whoever types the address, whether or not an
 import re
 from collections.abc import Callable
 from functools import partial
+from random import Random
 from typing import Any
 
 import pytest
@@ -142,6 +143,26 @@ def test_a_pause_is_told_for_addresses_that_nobody_has_as_well(site: Site, clock
     assert waits(NOBODY) == known
     assert known[-1] is not None
     assert "sign-in is stopped until" in known[-1]
+
+
+def test_thirty_days_of_failures_tell_nothing_of_somebody_who_signs_in_meanwhile(site: Site, clock: Clock) -> None:
+    """The owner comes once a day in a browser that was never here, which takes back its own charge and no more."""
+    start, answers = clock.now, {}
+    for email in (site.omar.email, NOBODY):
+        clock.now, randomly = start, Random(30)  # noqa: S311 - the same for both
+        browser, answers[email] = Browser(site.app), list[tuple[int, str | None]]()
+        data = {**browser.open("/login").form_with("email").fields, "email": email, "password": WRONG}
+        for hour in range(30 * 24):
+            clock.now = start + hour * 3600
+            if hour % 24 == 20 and email == site.omar.email:
+                assert sign_in(Browser(site.app, "198.51.100.7"), site.omar).h1 == "Security"
+            for _ in range(randomly.choices([0, 1, 8], [80, 5, 1])[0]):
+                clock.pass_by(randomly.randrange(60))
+                answer = bare(browser, "/login", "POST", data=data)
+                answers[email].append((answer.status_code, answer.headers.get("Retry-After")))
+    assert answers[NOBODY] == answers[site.omar.email]
+    statuses = [status for status, _ in answers[NOBODY]]
+    assert min(statuses.count(422), statuses.count(429)) > 20
 
 
 # Whose it is ----------------------------------------------------------------------------------------------------------
