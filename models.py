@@ -9,7 +9,7 @@ from typing import Any
 import peewee as db
 from peewee import fn
 
-from authn import tokens
+from authn import clocks, tokens
 from authn.sealing import Purpose
 from authn.steps import SETTING_UP, Step
 from authn.throttle import EVERY_LIMIT, Count, Limit, Paused
@@ -175,24 +175,25 @@ class Session(Table):
         """Return where the person is signed in, the latest seen first."""
         sessions = cls.select().where(cls.user == user, cls.step == Step.SIGNED_IN)
         latest_first = sessions.order_by(cls.last_seen_at.desc(), cls.id.desc())
-        return [session for session in latest_first if session.expires_at > now]
+        return [session for session in latest_first if session.expires_at(now) > now]
 
     @property
     def is_signed_in(self) -> bool:
         return self.step == Step.SIGNED_IN
 
-    @property
-    def expires_at(self) -> int:
+    def expires_at(self, now: int) -> int:
+        """Return when the session ends if nobody uses it. That is not after `now` when it is over."""
         settings = store().settings
         if self.is_signed_in:
-            idle, overall = settings["SESSION_IDLE_SECONDS"], settings["SESSION_LIFETIME_SECONDS"]
-            return int(min(self.last_seen_at + idle, self.created_at + overall))
-        return self.step_at + int(settings["ENROLLMENT_SECONDS" if self.step in SETTING_UP else "SIGN_IN_SECONDS"])
+            idle = clocks.end_of(self.last_seen_at, settings["SESSION_IDLE_SECONDS"], now)
+            return min(idle, clocks.end_of(self.created_at, settings["SESSION_LIFETIME_SECONDS"], now))
+        seconds = settings["ENROLLMENT_SECONDS" if self.step in SETTING_UP else "SIGN_IN_SECONDS"]
+        return clocks.end_of(self.step_at, seconds, now)
 
     def confirmed_enrollment(self, now: int) -> "Enrollment | None":
         """Return the new app that is confirmed and waits for its recovery code to be saved."""
-        since = now - store().settings["ENROLLMENT_SECONDS"]
-        return Enrollment.get_or_none(Enrollment.session == self, Enrollment.confirmed_at > since)
+        in_time = Enrollment.confirmed_at.between(*clocks.bounds(store().settings["ENROLLMENT_SECONDS"], now))
+        return Enrollment.get_or_none(Enrollment.session == self, in_time)
 
     def has_left_an_enrollment(self) -> bool:
         """Return whether a new app was confirmed in this session and not completed, in time or not."""
@@ -244,8 +245,8 @@ class Enrollment(Table):
     @classmethod
     def open_in(cls, session: Session, now: int) -> "Enrollment | None":
         """Return what the session is setting up, unless its time has run out."""
-        since = now - store().settings["ENROLLMENT_SECONDS"]
-        found: Enrollment | None = cls.get_or_none(cls.session == session, cls.started_at > since)
+        in_time = cls.started_at.between(*clocks.bounds(store().settings["ENROLLMENT_SECONDS"], now))
+        found: Enrollment | None = cls.get_or_none(cls.session == session, in_time)
         if found:
             found.session = session  # which may be gone when it is asked for later
         return found
@@ -433,12 +434,19 @@ class Invitation(Table):
     expires_at = db.BigIntegerField()
     used_at = db.BigIntegerField(null=True)
 
+    LIFETIME_SECONDS = 72 * 3600
+
+    @classmethod
+    def open_at(cls, now: int) -> Any:
+        """Return the condition that an invitation is neither used nor over, and its person active."""
+        in_time = (cls.expires_at - cls.LIFETIME_SECONDS).between(*clocks.bounds(cls.LIFETIME_SECONDS, now))
+        return cls.used_at.is_null() & in_time & cls.user.in_(User.select(User.id).where(User.is_active))
+
     @classmethod
     def find(cls, token: str, now: int) -> "Invitation | None":
         """Return the open invitation this token belongs to."""
-        invitations = cls.select(cls, User).join(User)
-        is_open = cls.used_at.is_null() & (cls.expires_at > now) & User.is_active
-        found: Invitation | None = invitations.where(cls.token_digest == tokens.digest(token), is_open).first()
+        invitations = cls.select(cls, User).join(User).where(cls.token_digest == tokens.digest(token))
+        found: Invitation | None = invitations.where(cls.open_at(now)).first()
         return found
 
 

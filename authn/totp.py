@@ -30,6 +30,11 @@ def matching_step(secret: bytes, code: str, now: int) -> int | None:
         return None
 
 
+def newest_step(now: int) -> int:
+    """Return the last 30-second step whose code can match now."""
+    return (now + WINDOW_SECONDS) // PERIOD_SECONDS
+
+
 def code_at(secret: bytes, now: int) -> str:
     return str(_totp(secret).generate(time=now).token)
 

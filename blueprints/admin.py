@@ -9,7 +9,7 @@ from blueprints.forms import MAX_ID, PAGE, ReasonForm, SwitchForm, first_page, i
 from blueprints.session import admin_context, current_session, now, welcome_link
 from flows import codes
 from flows import people as flow
-from models import Event, Person, RecoveryCode, User, recovery_codes_are_fixed, recovery_codes_are_on
+from models import Event, Invitation, Person, RecoveryCode, User, recovery_codes_are_fixed, recovery_codes_are_on
 
 bp = Blueprint("admin", __name__, url_prefix="/admin")
 
@@ -86,7 +86,7 @@ def _settings_page(status: int = 200) -> ResponseReturnValue:
 
 
 def _show_link(person: User, token: str) -> ResponseReturnValue:
-    return page("admin/link.html", person=person, link=welcome_link(token), until=now() + flow.INVITATION_SECONDS)
+    return page("admin/link.html", person=person, link=welcome_link(token), until=now() + Invitation.LIFETIME_SECONDS)
 
 
 def _person(person_id: int) -> User:

@@ -136,7 +136,7 @@ def _look_up() -> Visit:
     session = Session.find(token) if isinstance(token, str) else None
     if session is None:
         return Visit()
-    if session.expires_at <= now():
+    if session.expires_at(now()) <= now():
         return Visit(ended="away" if session.is_signed_in else "too-slow")
     if session.step == Step.REPLACE_CODE and not recovery_codes_are_on():
         return Visit(ended="codes-off", codes_went_off=session)

@@ -13,8 +13,6 @@ from flows.passwords import check_password, set_password
 from flows.transactions import Context, locked
 from models import EventKind, Invitation, RecoveryCode, Session, TotpAuthenticator, User
 
-INVITATION_SECONDS = 72 * 3600
-
 
 def add(email: str, password: str | None, context: Context, *, is_admin: bool = False) -> Refusal | None:
     """Add a person at a folded address. They can sign in once a password is there."""
@@ -79,9 +77,7 @@ def accept_invitation(invitation: Invitation, password: str, context: Context) -
         return weakness
     password_hash = store().policy.hash(password)
     with locked(context, user):
-        is_open = Invitation.used_at.is_null() & (Invitation.expires_at > context.now)
-        is_active = Invitation.user.in_(User.select(User.id).where(User.is_active))
-        this_one = (Invitation.id == invitation.id) & is_open & is_active
+        this_one = (Invitation.id == invitation.id) & Invitation.open_at(context.now)
         if not Invitation.update(used_at=context.now).where(this_one).execute():
             return LinkUsed()
         record(EventKind.INVITATION_USED, context, user)
@@ -134,6 +130,7 @@ def _change(user: User, context: Context, kind: EventKind, **changes: bool) -> R
 def _issue_link(user: User, context: Context) -> str:
     token = tokens.generate()
     Invitation.delete().where(Invitation.user == user).execute()
-    Invitation.create(user=user, token_digest=tokens.digest(token), expires_at=context.now + INVITATION_SECONDS)
+    expires_at = context.now + Invitation.LIFETIME_SECONDS
+    Invitation.create(user=user, token_digest=tokens.digest(token), expires_at=expires_at)
     record(EventKind.USER_INVITED, context, user)
     return token

@@ -3,7 +3,7 @@ about the lost device. And the other ways to the prompt."""
 
 from typing import Any
 
-from authn import recovery_codes
+from authn import clocks, recovery_codes
 from authn.refusals import (
     CodeInUse,
     MalformedCode,
@@ -124,8 +124,8 @@ def dismiss_notice(session: Session, context: Context) -> None:
 def _claim(session: Session, digest: str, context: Context) -> bool:
     """Claim the code with this digest if it is the person's, live, and claimed by no other session whose time still
     runs. One statement decides."""
-    since = context.now - store().settings["ENROLLMENT_SECONDS"]
-    running = (Session.step == Step.REPLACE_CODE) & (Session.step_at > since) & (Session.id != session.id)
+    in_time = Session.step_at.between(*clocks.bounds(store().settings["ENROLLMENT_SECONDS"], context.now))
+    running = (Session.step == Step.REPLACE_CODE) & in_time & (Session.id != session.id)
     others = Session.select(Session.id).where(Session.user == session.user, running)
     free = RecoveryCode.claimed_by.is_null() | RecoveryCode.claimed_by.not_in(others)
     live = (RecoveryCode.digest == digest) & RecoveryCode.retired_at.is_null() & RecoveryCode.saved_at.is_null(False)
@@ -146,4 +146,4 @@ def _refuse(user: User, digest: str, context: Context) -> Refusal:
         record(EventKind.RECOVERY_CODE_OLD, context, user)
         return RetiredCode(code.retired_at, Retirement(code.retired_by))
     record(EventKind.RECOVERY_CODE_BUSY, context, user)
-    return CodeInUse(code.claimed_by.expires_at)
+    return CodeInUse(code.claimed_by.expires_at(context.now))

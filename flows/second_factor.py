@@ -67,8 +67,7 @@ def _not_a_try(email: str, context: Context) -> Refusal:
 def _accept(user: User, code: str, charge: Charge, context: Context) -> Refusal | None:
     """Use the code up if the app shows it and it is newer than every one accepted before. One statement decides.
 
-    A used code keeps its charge: who types one may have read it over a shoulder. If the last accepted step lies ahead,
-    the clock was wrong then, and the charge is refunded."""
+    A used code keeps its charge: who types one may have read it over a shoulder."""
     app = user.authenticator()
     step = _matching_step(app, code, context) if app else None
     if app is None or step is None:
@@ -77,14 +76,15 @@ def _accept(user: User, code: str, charge: Charge, context: Context) -> Refusal 
         _note_guess(user, context)
         return WrongCode()
     used = {TotpAuthenticator.last_step: step, TotpAuthenticator.last_used_at: context.now}
-    newer = TotpAuthenticator.last_step < step
-    accepted = TotpAuthenticator.update(used).where(TotpAuthenticator.id == app.id, newer).execute()
-    if accepted or app.last_step > step + 2:
-        charge.refund()
-    if not accepted:
+    # A step after the newest one was accepted while the clock ran ahead, and must not shut the owner out until then.
+    # That lets no code in twice: the one accepted then matches no step near now, and this one is the newest from here.
+    ran_ahead = TotpAuthenticator.last_step > totp.newest_step(context.now)
+    newer = (TotpAuthenticator.last_step < step) | ran_ahead
+    if not TotpAuthenticator.update(used).where(TotpAuthenticator.id == app.id, newer).execute():
         charge.is_deserved = True
         record(EventKind.CODE_REPLAYED, context, user)
         return UsedCode()
+    charge.refund()
     return None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from authn import steps, tokens
+from authn import clocks, steps, tokens
 from authn.refusals import NoSuchSession, Refusal, WrongPassword
 from authn.steps import Cause, Step
 from database import UNAVAILABLE, store
@@ -80,11 +80,13 @@ def move_on(session: Session, cause: Cause, context: Context, *, code_is_due: bo
 
 
 def touch(session: Session, now: int) -> None:
-    """Note that the person is active: at most once a minute, or ten times in the idle limit where that is shorter. It
-    is left out when the database is locked."""
-    if now - session.last_seen_at >= min(60, store().settings["SESSION_IDLE_SECONDS"] // 10):
+    """Note that the person is active: at most once a minute, or ten times in the idle limit where that is shorter.
+    Times that a clock said which ran ahead are put right: a session that is used ends within its limits. It is left out
+    when the database is locked."""
+    if abs(now - session.last_seen_at) >= min(60, store().settings["SESSION_IDLE_SECONDS"] // 10):
         with suppress(*UNAVAILABLE):
-            Session.update(last_seen_at=now).where(_as_found(session)).execute()
+            times = {"last_seen_at": now, "created_at": min(session.created_at, now)}
+            Session.update(times).where(_as_found(session)).execute()
 
 
 def end(session: Session, kind: EventKind, context: Context) -> None:
@@ -145,9 +147,9 @@ def sweep(now: int) -> None:
     are left to the next sweep: sessions end only under the lock of their person."""
     settings = store().settings
     longest = max(settings["SIGN_IN_SECONDS"], settings["ENROLLMENT_SECONDS"])
-    unfinished = (Session.step != Step.SIGNED_IN) & (Session.step_at < now - longest)
-    idle = Session.last_seen_at < now - settings["SESSION_IDLE_SECONDS"]
-    old = Session.created_at < now - settings["SESSION_LIFETIME_SECONDS"]
+    unfinished = (Session.step != Step.SIGNED_IN) & _is_over(Session.step_at, longest, now)
+    idle = _is_over(Session.last_seen_at, settings["SESSION_IDLE_SECONDS"], now)
+    old = _is_over(Session.created_at, settings["SESSION_LIFETIME_SECONDS"], now)
     expired = unfinished | ((Session.step == Step.SIGNED_IN) & (idle | old))
     with store().database.atomic():
         theirs = User.select(User.id).where(User.id.in_(Session.select(Session.user).where(expired)))
@@ -172,6 +174,11 @@ def _delete(which: Any) -> int:
     """Delete sessions, after what they hold of recovery codes."""
     codes.release(which)
     return int(Session.delete().where(which).execute())
+
+
+def _is_over(since: Any, seconds: int, now: int) -> Any:
+    earliest, latest = clocks.bounds(seconds, now)
+    return (since < earliest) | (since > latest)  # which indexes serve, as they do not serve what is not between
 
 
 def _as_found(session: Session) -> Any:

@@ -284,9 +284,7 @@ def test_a_clock_that_ran_ahead_locks_nobody_out(app: Flask, omar: Person, clock
     assert give_password(browser, omar).h1 == "Enter your code"
     with app.app_context():
         TotpAuthenticator.update(last_step=clock.now // 30 + 120).execute()  # a code was taken an hour ahead
-    for _ in range(8):
-        page = browser.submit("/login/code", code=omar.code())
-        assert page.errors[0].startswith("You've already used that code"), "refused, and not charged"
+    assert browser.submit("/login/code", code=omar.code()).h1 == "Security"
 
 
 def test_an_address_is_open_again_when_the_clock_that_ran_ahead_is_set_right(make_app, make_person, clock) -> None:

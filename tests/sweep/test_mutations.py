@@ -40,7 +40,7 @@ MUTATIONS = [
     Mutation(
         "a used one keeps its charge",
         f"{CODE}:_accept",
-        always("accepted", "last_step"),
+        instead("UsedCode()", "charge.refund() or UsedCode()"),
         "sign_in recovery_code throttle step_up sessions",
     ),
     Mutation("step-up needs the password", f"{CODE}:step_up", never("check_password"), "step_up"),
@@ -163,11 +163,14 @@ MUTATIONS = [
     Mutation("signing out ends the session", f"{SESSION}:end_session", without("end"), "sessions sign_in"),
     Mutation("a new password ends the others", f"{PEOPLE}:change_password", without("end_others"), "account sessions"),
     Mutation("a session ends with its time", f"{SESSION}:_look_up", never("expires_at"), "sessions sign_in"),
+    Mutation("and after a day", "models.py:expires_at", instead("self.created_at", "now"), "sessions"),
+    Mutation("also by a clock that ran ahead", "authn/clocks.py:end_of", always("latest"), "clocks"),
+    Mutation("and so does what is asked for", "authn/clocks.py:bounds", instead("now + seconds", "2**62"), "clocks"),
     Mutation(
-        "and after a day",
-        "models.py:expires_at",
-        instead("self.created_at + overall", "self.last_seen_at + idle"),
-        "sessions",
+        "also in a session that is used",
+        f"{SESSIONS}:touch",
+        instead("abs(now - session.last_seen_at)", "now - session.last_seen_at"),
+        "clocks",
     ),
     Mutation("one's own sessions alone", f"{SESSIONS}:_others", unasked("user"), "account sessions"),
     Mutation(
@@ -214,8 +217,8 @@ MUTATIONS = [
         "between_steps",
     ),
     Mutation("the last admin stays one", f"{PEOPLE}:_change", never("admins"), "people"),
-    Mutation("a link works once", "models.py:Invitation.find", unasked("used_at"), "links"),
-    Mutation("for 72 hours", "models.py:Invitation.find", unasked("expires_at"), "links"),
+    Mutation("a link works once", "models.py:Invitation.open_at", unasked("used_at"), "links"),
+    Mutation("for 72 hours", "models.py:Invitation.open_at", unasked("in_time"), "links"),
     Mutation("a reset takes the password", f"{PEOPLE}:reset", without("password_hash"), "people links"),
     Mutation(
         "a sealed secret is its owner's",
