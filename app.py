@@ -84,6 +84,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 def _configure(app: Flask) -> None:
     """What follows from the settings for Flask and its extensions."""
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}  # before Flask makes jinja_env
+    app.session_interface = session.Cookies()
     secure = app.config["SITE_URL"].startswith("https:")
     prefix = "__Host-" if secure else ""
     app.config.update(
