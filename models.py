@@ -221,9 +221,14 @@ class TotpAuthenticator(Table):
     id = db.AutoField()
     user = db.ForeignKeyField(User, on_delete="CASCADE", unique=True)
     sealed_secret = db.BlobField()
-    last_step = db.BigIntegerField()  # the newest 30-second step a code was accepted for, wherever it was typed
+    last_step = db.BigIntegerField()  # the latest 30-second step a code was accepted for, wherever it was typed
+    earlier_steps = db.TextField(default="")  # those before it
     created_at = db.BigIntegerField()
     last_used_at = db.BigIntegerField()
+
+    @property
+    def accepted_steps(self) -> list[int]:
+        return [*map(int, self.earlier_steps.split()), self.last_step]
 
     def secret(self) -> bytes:
         return _unseal(self.sealed_secret, Purpose.AUTHENTICATOR, self.user)

@@ -3,12 +3,14 @@ affair of flows/second_factor.py."""
 
 import re
 import secrets
+from collections.abc import Sequence
 
 from passlib.exc import TokenError
 from passlib.totp import TOTP, group_string
 
 PERIOD_SECONDS = 30
 WINDOW_SECONDS = 30  # one step back for a slow typist, one ahead for a fast phone: three codes in a million match
+_STEPS_KEPT = 20
 _SECRET_BYTES = 20  # RFC 4226, section 4, R6
 
 
@@ -30,9 +32,16 @@ def matching_step(secret: bytes, code: str, now: int) -> int | None:
         return None
 
 
-def newest_step(now: int) -> int:
-    """Return the last 30-second step whose code can match now."""
-    return (now + WINDOW_SECONDS) // PERIOD_SECONDS
+def accept(step: int, accepted: Sequence[int], now: int) -> list[int] | None:
+    """Return the steps accepted so far with this one, the newest twenty. Return None when its code is used up: this
+    step was accepted before, or a later one.
+
+    A step that lies ahead was accepted while the clock was. It counts for itself alone, so that it neither shuts the
+    owner out until its time comes, nor is good again then."""
+    newest = (now + WINDOW_SECONDS) // PERIOD_SECONDS
+    if step in accepted or any(step < each <= newest for each in accepted):
+        return None
+    return [*accepted, step][-_STEPS_KEPT:]
 
 
 def code_at(secret: bytes, now: int) -> str:

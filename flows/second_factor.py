@@ -75,17 +75,22 @@ def _accept(user: User, code: str, charge: Charge, context: Context) -> Refusal 
         record(EventKind.CODE_WRONG, context, user)
         _note_guess(user, context)
         return WrongCode()
-    used = {TotpAuthenticator.last_step: step, TotpAuthenticator.last_used_at: context.now}
-    # A step after the newest one was accepted while the clock ran ahead, and must not shut the owner out until then.
-    # That lets no code in twice: the one accepted then matches no step near now, and this one is the newest from here.
-    ran_ahead = TotpAuthenticator.last_step > totp.newest_step(context.now)
-    newer = (TotpAuthenticator.last_step < step) | ran_ahead
-    if not TotpAuthenticator.update(used).where(TotpAuthenticator.id == app.id, newer).execute():
+    accepted = totp.accept(step, app.accepted_steps, context.now)
+    if accepted is None or not _use_up(app, accepted, context):
         charge.is_deserved = True
         record(EventKind.CODE_REPLAYED, context, user)
         return UsedCode()
     charge.refund()
     return None
+
+
+def _use_up(app: TotpAuthenticator, accepted: list[int], context: Context) -> bool:
+    """Note the newest step beside those accepted before it, unless another request has noted one meanwhile."""
+    *earlier, newest = accepted
+    noted = {TotpAuthenticator.last_step: newest, TotpAuthenticator.earlier_steps: " ".join(map(str, earlier))}
+    as_read = (TotpAuthenticator.id == app.id) & (TotpAuthenticator.last_step == app.last_step)
+    used = {**noted, TotpAuthenticator.last_used_at: context.now}
+    return bool(TotpAuthenticator.update(used).where(as_read).execute())
 
 
 def dismiss_guesses(session: Session, context: Context) -> None:

@@ -1,4 +1,5 @@
-"""An unsaved recovery code belongs to the session that shows it. And what pages tell of guesses is in columns."""
+"""An unsaved recovery code belongs to the session that shows it. And what else is kept since 1.0 in
+columns: guesses that pages tell of, and the steps whose codes are used up."""
 
 from peewee import SqliteDatabase
 
@@ -20,6 +21,7 @@ def unsaved_codes():
 
 
 def columns(moment):
+    yield """ALTER TABLE "totp_authenticator" ADD COLUMN "earlier_steps" TEXT NOT NULL DEFAULT ''"""
     yield f'ALTER TABLE "session" ADD COLUMN "password_at" {moment}'
     yield 'ALTER TABLE "user" ADD COLUMN "browser_generation" INTEGER NOT NULL DEFAULT 0'
     yield 'ALTER TABLE "user" ADD COLUMN "wrong_codes" INTEGER NOT NULL DEFAULT 0'

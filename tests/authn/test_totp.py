@@ -150,3 +150,36 @@ def test_a_setup_key_under_80_bits_is_none(short: str) -> None:
 def test_what_is_no_code_matches_no_step() -> None:
     assert totp.matching_step(SECRET, "", 59) is None
     assert totp.matching_step(SECRET, totp.code_at(SECRET, 59), 59) == 1
+
+
+# Used up --------------------------------------------------------------------------------------------------------------
+
+NOW, STEP = 3_000_000, 100_000
+
+
+@pytest.mark.parametrize(
+    ("accepted", "takes"),
+    [
+        ([], {STEP - 1, STEP, STEP + 1}),
+        ([STEP - 1], {STEP, STEP + 1}),
+        ([STEP], {STEP + 1}),
+        ([STEP + 1], set()),
+        ([STEP + 1, STEP - 1], set()),
+        ([STEP + 2], {STEP - 1, STEP, STEP + 1}),
+        ([STEP + 900, STEP], {STEP + 1}),
+    ],
+)
+def test_a_step_is_taken_once_and_never_backwards_but_for_what_a_clock_that_ran_ahead_took(accepted, takes) -> None:
+    assert {step for step in (STEP - 1, STEP, STEP + 1) if totp.accept(step, accepted, NOW)} == takes
+
+
+def test_what_was_taken_ahead_is_used_up_when_its_time_comes() -> None:
+    ahead = totp.accept(STEP + 900, [], NOW + 27_000) or []
+    back = totp.accept(STEP, ahead, NOW) or []
+    assert back == [STEP + 900, STEP]
+    assert totp.accept(STEP + 900, back, NOW + 27_000) is None
+    assert totp.accept(STEP + 901, back, NOW + 27_000) == [STEP + 900, STEP, STEP + 901]
+
+
+def test_the_newest_twenty_steps_are_kept() -> None:
+    assert totp.accept(STEP, list(range(50)), NOW) == [*range(31, 50), STEP]
