@@ -237,7 +237,7 @@ def _load_user(_request: Request) -> User | None:
 
 def _stale_form(error: CSRFError) -> ResponseReturnValue:
     """Answer a form that was open too long and one that another site sent with one page: nothing was changed."""
-    record(EventKind.REQUEST_REFUSED, session.context(), session.person(), str(error.description))
+    record(EventKind.REQUEST_REFUSED, session.context(), session.signed_in_person(), str(error.description))
     return render_template("errors/stale_form.html"), 400
 
 
@@ -267,7 +267,7 @@ def _status_page(status: int, reference: str | None = None) -> str:
 
 def _paused(paused: Paused) -> ResponseReturnValue:
     wait = paused.until - session.now() if paused.until else 3600
-    record(EventKind.PAUSED, session.context(), session.person())
+    record(EventKind.PAUSED, session.context(), session.signed_in_person())
     page = render_template("errors/paused.html", until=paused.until, wait=max(wait, 1))
     return page, 429, {"Retry-After": str(max(wait, 1))}
 
@@ -280,7 +280,7 @@ def _superseded(_: Exception) -> ResponseReturnValue:
 def _unreadable(unreadable: Unreadable) -> ResponseReturnValue:
     """End this sign-in, so that the next one makes anew what was sealed under a lost key or tampered with."""
     there = session.visit().session
-    record(EventKind.UNREADABLE, session.context(), session.person(), str(unreadable))
+    record(EventKind.UNREADABLE, session.context(), there.user if there else None, str(unreadable))
     if there:
         sessions.end(there, EventKind.SIGN_IN_ENDED, session.context())
     return redirect(url_for("login.password", notice="unreadable"), 303)

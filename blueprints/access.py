@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from authn.steps import Step
 from blueprints.paths import path_of, safe_next
-from blueprints.session import context, current_session, now, person, to_due_page, visit
+from blueprints.session import context, current_session, now, signed_in_person, to_due_page, visit
 from flows import sessions
 from flows.audit import record
 from models import EventKind, Session, recovery_codes_are_on
@@ -87,7 +87,7 @@ def codes_are_off() -> ResponseReturnValue:
     """Answer with the page in place of every page about codes. What was typed is not looked at."""
     session = visit().session
     if request.method == "POST":
-        record(EventKind.RECOVERY_CODE_WHILE_OFF, context(), person())
+        record(EventKind.RECOVERY_CODE_WHILE_OFF, context(), signed_in_person())
     page = render_template(
         "recovery/off.html",
         waiting=session is not None and session.can_go_without_code(now()),

@@ -76,14 +76,9 @@ def current_session() -> Session:
     return session
 
 
-def person() -> User | None:
-    """Return whose password was given in this session, signed in or not."""
-    session = visit().session
-    return session.user if session else None
-
-
 def signed_in_person() -> User | None:
-    """Return who is signed in: nobody before the sign-in is finished."""
+    """Return who is signed in: nobody before the sign-in is finished. Requests that are refused are recorded for them
+    alone: somebody with the password could otherwise fill the owner's record."""
     session = visit().session
     return session.user if session and session.is_signed_in else None
 
