@@ -382,6 +382,8 @@ class Event(Table):
     remote_addr = db.CharField(max_length=45)
     user_agent = db.TextField()
     detail = db.TextField()
+    count = db.IntegerField(default=1)  # how many equal ones this row stands for: `at` and the rest are the first one's
+    hour_key = db.CharField(max_length=64, null=True, unique=True)  # what they have in common, see flows/audit.py
 
     class Meta:
         indexes = ((("user", "id"), False),)
@@ -394,7 +396,7 @@ class Event(Table):
             events = events.where(cls.user == user)
         return list(events.where(cls.id < before) if before else events)
 
-    def facts(self) -> dict[str, str | None]:
+    def facts(self) -> dict[str, str | int | None]:
         """Return the event as a log line tells it."""
         return {
             "at": datetime.fromtimestamp(self.at, UTC).isoformat(),
@@ -404,6 +406,7 @@ class Event(Table):
             "from": self.remote_addr,
             "browser": self.user_agent,
             "detail": self.detail,
+            "count": self.count,
         }
 
 

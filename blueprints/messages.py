@@ -63,7 +63,7 @@ def sentence(event: Event, to_admins: bool = True) -> str:
         said += " with recovery code"
     elif event.detail and event.kind == EventKind.MFA_RESET and to_admins:
         said += f" ({event.detail})"
-    return said
+    return said if event.count == 1 else f"{said} ({event.count} times)"
 
 
 def browser_name(user_agent: str) -> str:

@@ -2,9 +2,12 @@
 
 import json
 import logging
+from hashlib import sha256
+from typing import Any
 
 from blinker import Signal
 
+from authn.throttle import network
 from database import store
 from flows.transactions import Context
 from models import Event, EventKind, User
@@ -15,18 +18,44 @@ recorded = Signal()  # sent with event=, the app's store as sender, once an even
 
 _PORTION = 10_000  # rows deleted in one transaction, so that sign-ins go on meanwhile
 
+# What somebody with the password alone, or nobody, can bring about as often as they like. Nothing of it is mailed.
+_REPEATABLE = frozenset(
+    {
+        EventKind.PASSWORD_RIGHT,
+        EventKind.PASSWORD_WRONG,
+        EventKind.CODE_WRONG,
+        EventKind.CODE_REPLAYED,
+        EventKind.PAUSED,
+        EventKind.SIGNED_OUT,
+        EventKind.SIGN_IN_ENDED,
+        EventKind.REQUEST_REFUSED,
+        EventKind.UNREADABLE,
+        EventKind.ENROLLMENT_STARTED,
+        EventKind.ENROLLMENT_CODE_WRONG,
+        EventKind.RECOVERY_CODE_MADE,
+        EventKind.RECOVERY_CODE_CLAIMED,
+        EventKind.RECOVERY_CODE_WRONG,
+        EventKind.RECOVERY_CODE_OLD,
+        EventKind.RECOVERY_CODE_BUSY,
+        EventKind.RECOVERY_CODE_WHILE_OFF,
+    }
+)
+
 
 def record(kind: EventKind, context: Context, user: User | None = None, detail: str = "") -> None:
-    """Write the event, and one log line once it is committed: JSON, in which nothing can break the line."""
-    event = Event.create(
-        at=context.now,
-        kind=kind,
-        user=user,
-        actor=context.actor,
-        remote_addr=context.remote_addr,
-        user_agent=context.user_agent,
-        detail=detail,
-    )
+    """Write the event, and one log line once it is committed: JSON, in which nothing can break the line. Equal ones
+    that can be repeated at will are one row an hour, with a count."""
+    facts = {
+        "at": context.now,
+        "kind": kind,
+        "user": user,
+        "actor": context.actor,
+        "remote_addr": context.remote_addr,
+        "user_agent": context.user_agent,
+        "detail": detail,
+    }
+    event = Event(**facts)
+    event.id, event.count = _write({**facts, "hour_key": _hour_key(event) if kind in _REPEATABLE else None})
     sender = store()
 
     def tell() -> None:
@@ -38,6 +67,24 @@ def record(kind: EventKind, context: Context, user: User | None = None, detail: 
                 log.exception("a receiver of recorded events failed")
 
     sender.database.after_commit(tell)
+
+
+def _write(row: dict[str, Any]) -> tuple[int, int]:
+    """Insert the row, or count one more where its hour_key is. Return its id and its count.
+
+    PostgreSQL waits here for whoever has just written the same row. No two wait for each other: inside a flow the lock
+    of the person, whom hour_key names, comes first; without that lock an event is the last word of its transaction."""
+    one_more = {Event.count: Event.count + 1}
+    written = Event.insert(row).on_conflict(conflict_target=[Event.hour_key], update=one_more)
+    ((ident, count),) = written.returning(Event.id, Event.count).tuples().execute()
+    return ident, count
+
+
+def _hour_key(event: Event) -> str:
+    """Return a digest of what equal events of one hour have in common."""
+    about = event.user.id if event.user else None
+    common = (event.at // 3600, event.kind, about, event.actor, event.detail, network(event.remote_addr))
+    return sha256("\0".join(map(str, common)).encode()).hexdigest()
 
 
 def prune(days: int, context: Context) -> int:

@@ -294,7 +294,7 @@ def test_what_happened_longer_ago_than_is_kept_is_removed(
     omar = make_person("omar@example.com", on=app)
     sign_in(Browser(app), omar)
     old = rows(app, Event)
-    clock.pass_by(60)
+    clock.pass_by(3600)
     sign_in(Browser(app), omar)
     new = rows(app, Event)[len(old) :]
     assert min(len(old), len(new)) > 1
@@ -336,7 +336,7 @@ def test_events_are_listed_newest_first_as_lines_and_as_json(app: Flask, omar: P
     assert lines[0] == "2026-11-30 01:00  omar@example.com: Signed in, from 203.0.113.7"
     assert len(lines) == count(app, Event)
     facts = [json.loads(line) for line in run(app, "events", "--json", "--limit", "2").stdout.splitlines()]
-    assert [fact["event"] for fact in facts] == ["signed_in", "password_right"]
+    assert [(fact["event"], fact["count"]) for fact in facts] == [("signed_in", 1), ("password_right", 1)]
     assert facts[0]["user"] == "omar@example.com"
     for beyond in ("0", "9223372036854775808"):
         assert run(app, "events", "--limit", beyond).exit_code == 2

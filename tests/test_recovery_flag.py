@@ -202,8 +202,8 @@ def test_a_hidden_form_sent_by_hand_while_codes_are_off_tells_nothing_of_the_cod
     assert {answer.status for answer in answers} == {403}
     assert len({without_token(answer) for answer in answers}) == 1
     after = everything(app)
-    written = [event["kind"] for event in after.pop("Event")[len(before.pop("Event")) :]]
-    assert written == [EventKind.RECOVERY_CODE_WHILE_OFF] * len(typed)
+    written = [(event["kind"], event["count"]) for event in after.pop("Event")[len(before.pop("Event")) :]]
+    assert written == [(EventKind.RECOVERY_CODE_WHILE_OFF, len(typed))]
     assert after == before
     app.config["RECOVERY_CODES_ENABLED"] = True
     answer = post(half, "/login/recovery", token, recovery_code=omar.recovery_code)

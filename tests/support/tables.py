@@ -27,9 +27,9 @@ def rows(app: Flask, table: Any) -> list[dict[str, Any]]:
 
 
 def kinds(app: Flask) -> list[str]:
-    """What happened, oldest first."""
+    """What happened, oldest first; what was repeated within an hour stands together."""
     with app.app_context():
-        return [event.kind for event in Event.select().order_by(Event.id)]
+        return [event.kind for event in Event.select().order_by(Event.id) for _ in range(event.count)]
 
 
 def live_codes(app: Flask) -> int:

@@ -1,4 +1,5 @@
-"""The admin pages with 100,000 people and 1,000,000 events: by indexes alone, so quick from first page to last."""
+"""The admin pages with 100,000 people and 1,000,000 events, and a person's own pages with as many events of theirs: by
+indexes alone, so quick from first page to last."""
 
 from time import process_time
 
@@ -10,6 +11,12 @@ from tests.support.pages import Browser
 from tests.support.people import Person, sign_in
 
 PEOPLE, EVENTS = 100_000, 1_000_000
+MANY_EVENTS_OF_ONE = """
+INSERT INTO event (at, kind, user_id, actor, remote_addr, user_agent, detail)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {events})
+SELECT 1700000000 + i, 'signed_in', (SELECT id FROM user WHERE email = 'ines@example.com'), '', '203.0.113.7', '', ''
+FROM n
+"""
 MANY_PEOPLE = """
 INSERT INTO user (email, is_admin, is_active, created_at)
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {people})
@@ -35,7 +42,7 @@ def crowd(make_app, make_person) -> tuple[Flask, Browser]:
         database = app.extensions["store"].database
         database.pragma("cache_size", -500_000)
         with database.atomic():
-            for statement in (MANY_PEOPLE, MANY_CODES, MANY_EVENTS):
+            for statement in (MANY_PEOPLE, MANY_CODES, MANY_EVENTS, MANY_EVENTS_OF_ONE):
                 database.execute_sql(statement.format(people=PEOPLE, events=EVENTS))
     browser = Browser(app)
     sign_in(browser, ines)
@@ -43,7 +50,7 @@ def crowd(make_app, make_person) -> tuple[Flask, Browser]:
 
 
 @on_sqlite
-def test_people_and_audit_log_answer_in_under_100_ms(crowd: tuple[Flask, Browser]) -> None:
+def test_people_the_audit_log_and_ones_own_pages_answer_in_under_100_ms(crowd: tuple[Flask, Browser]) -> None:
     _, browser = crowd
     for path, rows in (
         ("/admin/people", 51),
@@ -51,6 +58,10 @@ def test_people_and_audit_log_answer_in_under_100_ms(crowd: tuple[Flask, Browser
         ("/admin/audit", 51),
         ("/admin/audit?before=60", 51),
         ("/admin/audit?person=77777", 11),
+        ("/admin/audit?person=1", 51),
+        ("/account", 13),
+        ("/account/activity", 51),
+        ("/account/activity?before=1500000", 51),
     ):
         times = []
         for _ in range(5):
