@@ -1,7 +1,6 @@
 """The tables, the enums in them, and the questions that only read. What happens to the rows is in flows/."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum, auto
 from itertools import product
 from typing import Any
@@ -12,12 +11,8 @@ from peewee import fn
 from authn import clocks, tokens
 from authn.sealing import Purpose
 from authn.steps import SETTING_UP, Step
-from authn.throttle import EVERY_LIMIT, Count, Limit, Paused
+from authn.throttle import EVERY_LIMIT, KNOWN, TELLING_WRONG_CODES, Count, Limit, Paused
 from database import OpenDatabase, store
-
-KNOWN = "known"  # what the count is kept under that all known browsers of an account share
-
-TELLING_WRONG_CODES = 3
 
 
 class SecondFactor(StrEnum):
@@ -202,11 +197,6 @@ class Session(Table):
     def is_due_a_code(self, now: int) -> bool:
         """Return whether the session has come to where a recovery code is to be saved."""
         return self.step in (Step.SAVE_CODE, Step.REPLACE_CODE) or self.confirmed_enrollment(now) is not None
-
-    def may_lack_the_app(self) -> bool:
-        """Return whether this person signed in with a recovery code, and has set up no new app since."""
-        app = self.user.authenticator() if self.second_factor == SecondFactor.RECOVERY else None
-        return app is not None and app.created_at < self.created_at
 
     def can_go_without_code(self, now: int) -> bool:
         """Return whether something waits for a code to be saved and can be finished without one."""
@@ -395,19 +385,6 @@ class Event(Table):
         if user:
             events = events.where(cls.user == user)
         return list(events.where(cls.id < before) if before else events)
-
-    def facts(self) -> dict[str, str | int | None]:
-        """Return the event as a log line tells it."""
-        return {
-            "at": datetime.fromtimestamp(self.at, UTC).isoformat(),
-            "event": self.kind,
-            "user": self.user.email if self.user else None,
-            "by": self.actor,
-            "from": self.remote_addr,
-            "browser": self.user_agent,
-            "detail": self.detail,
-            "count": self.count,
-        }
 
 
 class Setting(Table):

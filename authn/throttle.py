@@ -4,6 +4,9 @@ import re
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+KNOWN = "known"  # what the count is kept under that all browsers share which an account knows
+TELLING_WRONG_CODES = 3  # six-digit ones after a right password, in unknown browsers: the password is known
+
 _FIRST_PAUSE_SECONDS = 30
 _LONGEST_PAUSE_SECONDS = 3600
 

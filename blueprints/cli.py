@@ -159,7 +159,7 @@ def _in_words(person: Person) -> str:
 def events(context: click.Context, as_json: bool, limit: int) -> None:
     if context.invoked_subcommand is None:
         for event in Event.page(None, None, limit):
-            click.echo(dumps(event.facts()) if as_json else messages.line(event))
+            click.echo(dumps(audit.facts(event)) if as_json else messages.line(event))
 
 
 @events.command("prune", help="Delete what happened longer than EVENT_RETENTION_DAYS ago.")

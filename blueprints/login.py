@@ -54,17 +54,17 @@ def code() -> ResponseReturnValue:
 @bp.route("/verify", methods=["GET", "POST"])
 def verify() -> ResponseReturnValue:
     session = current_session()
-    may_lack_the_app = session.may_lack_the_app()
-    form = RecoveredVerifyForm() if may_lack_the_app else VerifyForm()
+    password_alone = second_factor.takes_password_alone(session)
+    form = RecoveredVerifyForm() if password_alone else VerifyForm()
     if form.validate_on_submit():
-        if may_lack_the_app and not form.code.data:
+        if password_alone and not form.code.data:
             refusal, to = second_factor.step_up_to_setup(session, form.password.data, context()), "enrollment.setup"
         else:
             refusal, to = second_factor.step_up(session, form.password.data, form.code.data, context()), None
         if refusal is None:
             return go_on(session, to=url_for(to) if to else safe_next(request.args.get("next", "")))
         form.refuse(refusal)
-    return page("login/verify.html", form, may_lack_the_app=may_lack_the_app)
+    return page("login/verify.html", form, password_alone=password_alone)
 
 
 @bp.post("/logout")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -45,7 +46,7 @@ _REPEATABLE = frozenset(
 def record(kind: EventKind, context: Context, user: User | None = None, detail: str = "") -> None:
     """Write the event, and one log line once it is committed: JSON, in which nothing can break the line. Equal ones
     that can be repeated at will are one row an hour, with a count."""
-    facts = {
+    row = {
         "at": context.now,
         "kind": kind,
         "user": user,
@@ -54,12 +55,12 @@ def record(kind: EventKind, context: Context, user: User | None = None, detail: 
         "user_agent": context.user_agent,
         "detail": detail,
     }
-    event = Event(**facts)
-    event.id, event.count = _write({**facts, "hour_key": _hour_key(event) if kind in _REPEATABLE else None})
+    event = Event(**row)
+    event.id, event.count = _write({**row, "hour_key": _hour_key(event) if kind in _REPEATABLE else None})
     sender = store()
 
     def tell() -> None:
-        log.info(json.dumps(event.facts()))
+        log.info(json.dumps(facts(event)))
         for receiver in recorded.receivers_for(sender):
             try:
                 receiver(sender, event=event)
@@ -85,6 +86,20 @@ def _hour_key(event: Event) -> str:
     about = event.user.id if event.user else None
     common = (event.at // 3600, event.kind, about, event.actor, event.detail, network(event.remote_addr))
     return sha256("\0".join(map(str, common)).encode()).hexdigest()
+
+
+def facts(event: Event) -> dict[str, str | int | None]:
+    """Return the event as a log line tells it."""
+    return {
+        "at": datetime.fromtimestamp(event.at, UTC).isoformat(),
+        "event": event.kind,
+        "user": event.user.email if event.user else None,
+        "by": event.actor,
+        "from": event.remote_addr,
+        "browser": event.user_agent,
+        "detail": event.detail,
+        "count": event.count,
+    }
 
 
 def prune(days: int, context: Context) -> int:

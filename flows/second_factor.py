@@ -6,13 +6,13 @@ from authn import totp
 from authn.refusals import NotSixDigits, Refusal, UsedCode, WrongCode, WrongPassword
 from authn.sealing import Unreadable
 from authn.steps import Cause
-from authn.throttle import ONE_TIME_CODE
+from authn.throttle import ONE_TIME_CODE, TELLING_WRONG_CODES
 from flows import codes, sessions, throttle
 from flows.audit import record
 from flows.passwords import check_password, forget_guesses
 from flows.throttle import Charge
 from flows.transactions import Context, Superseded, within_transaction
-from models import TELLING_WRONG_CODES, EventKind, SecondFactor, Session, TotpAuthenticator, User
+from models import EventKind, SecondFactor, Session, TotpAuthenticator, User
 
 
 def pass_challenge(session: Session, typed: str, context: Context) -> Refusal | None:
@@ -45,13 +45,20 @@ def step_up(session: Session, password: str, typed: str, context: Context) -> Re
     return None
 
 
+def takes_password_alone(session: Session) -> bool:
+    """Return whether the person signed in with a recovery code here, and has set up no new app since: the phone may be
+    lost."""
+    app = session.user.authenticator() if session.second_factor == SecondFactor.RECOVERY else None
+    return app is not None and app.created_at < session.created_at
+
+
 def step_up_to_setup(session: Session, password: str, context: Context) -> Refusal | None:
     """Take the password alone, in a session that signed in with a recovery code: enough to set up one new app, as long
     as the session lasts, and for nothing else. Raise Superseded in any other session."""
     if check_password(session.user.email, password, context) is None:
         return WrongPassword()
     with sessions.locked_session(session, context):
-        if not session.may_lack_the_app():
+        if not takes_password_alone(session):
             raise Superseded
         record(EventKind.STEPPED_UP, context, session.user)
         sessions.move_on(session, Cause.STEP_UP, context, password_at=context.now)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from peewee import Case
 
-from authn.throttle import EVERY_LIMIT, Count, Limit, Window, network
+from authn.throttle import EVERY_LIMIT, KNOWN, Count, Limit, Window, network
 from database import store
 from flows.transactions import Context, for_update, within_transaction
-from models import KNOWN, Throttle, fingerprint
+from models import Throttle, fingerprint
 
 # By then every count that did not reach its stop has decayed.
 _IDLE_SECONDS = max((limit.stop or 0) * limit.decay_seconds for limit in EVERY_LIMIT)

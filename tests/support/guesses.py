@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from models import KNOWN, EventKind, Throttle
+from authn.throttle import KNOWN
+from models import EventKind, Throttle
 from tests.support.pages import Browser, Page
 from tests.support.people import WELL_FORMED, Person, give_password, half, scan, use_recovery_code
 from tests.support.tables import rows
