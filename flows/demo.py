@@ -5,30 +5,47 @@ from authn.sealing import Purpose
 from authn.throttle import EVERY_LIMIT
 from database import store
 from flows import sessions, throttle
+from flows.audit import record
 from flows.enrollment import add_app
 from flows.transactions import Context, locked
-from models import RecoveryCode, User
+from models import Event, EventKind, Invitation, RecoveryCode, TotpAuthenticator, User
 
 
 def enroll(user: User, context: Context, recovery_code: str | None = None) -> None:
-    """Give the person an authenticator app and a saved recovery code, as if set up long ago. ValueError when it is no
-    recovery code."""
+    """Give the person an authenticator app and a saved recovery code, as if set up long ago. Who has begun to set up
+    another one in this moment begins again. ValueError when it is no recovery code."""
     with locked(context, user):
+        sessions.end_all(user)
         add_app(user, store().keyring.seal(totp.new_secret(), Purpose.AUTHENTICATOR, user.id), 0, context)
         if recovery_code:
             code = recovery_codes.read(recovery_code)
             if not isinstance(code, str):
                 raise ValueError(f"{recovery_code} is no recovery code.")
             digest = recovery_codes.digest(code, user.id)
+            RecoveryCode.delete().where(RecoveryCode.user == user).execute()
             RecoveryCode.create(user=user, digest=digest, created_at=context.now, saved_at=context.now)
 
 
-def remove(emails: tuple[str, ...], context: Context) -> None:
-    """Delete people and all that is theirs. Their events stay and name nobody."""
-    people = list(User.select().where(User.email.in_(emails)))
-    with locked(context, *people):
-        for person in people:
-            sessions.end_all(person)
-        for email in emails:
-            throttle.forget(EVERY_LIMIT, email)
-        User.delete().where(User.email.in_(emails)).execute()
+def renew(user: User, password: str, context: Context, *, is_admin: bool) -> None:
+    """Make the person as if added now. Their events stay and name nobody.
+
+    The row stays as well: what others write at this moment, a wrong password tried for instance, names the person."""
+    password_hash = store().policy.hash(password)
+    with locked(context, user):
+        sessions.end_all(user)
+        throttle.forget(EVERY_LIMIT, user.email)
+        for table in (TotpAuthenticator, RecoveryCode, Invitation):
+            table.delete().where(table.user == user).execute()
+        Event.update(user=None).where(Event.user == user).execute()
+        User.update(
+            password_hash=password_hash,
+            is_admin=is_admin,
+            is_active=True,
+            created_at=context.now,
+            password_changed_at=context.now,
+            last_sign_in_at=None,
+            setup_begun_at=None,
+            waiting_since=None,
+            recovery_used_at=None,
+        ).where(User.id == user.id).execute()
+        record(EventKind.USER_CREATED, context, user)

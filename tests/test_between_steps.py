@@ -11,7 +11,7 @@ from authn import totp
 from authn.passwords import Cost, Policy
 from authn.refusals import LinkUsed, WrongPassword
 from authn.throttle import PASSWORD as PASSWORDS
-from flows import demo, enrollment, passwords, people, recovery, second_factor, sessions, throttle
+from flows import enrollment, passwords, people, recovery, second_factor, sessions, throttle
 from flows.transactions import Context, Superseded
 from models import Enrollment, EventKind, Invitation, RecoveryCode, Session, Throttle, TotpAuthenticator, User
 from tests.support import acts
@@ -102,7 +102,8 @@ def test_a_session_begun_before_somebody_enrolled_cannot_replace_their_app(
         user = acts.user_of(maya.email)
         session = acts.begin_session(user, context)
         assert session.step == "enroll"
-        demo.enroll(user, context)  # as if completed in a session that did not see this one
+        with acts.alone_with(user):  # as if completed in a session that did not see this one
+            enrollment.add_app(user, b"", 0, context)
         with pytest.raises(Superseded):
             enrollment.begin(session, context)
         TotpAuthenticator.delete().execute()

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Callable
+from threading import Event
 
 import pytest
 from flask import Flask
 
 from models import RecoveryCode, Session, TotpAuthenticator, User
+from tests.support import acts
 from tests.support.commands import actors, people, refusal, run
-from tests.support.pages import Browser
+from tests.support.pages import Browser, Page
 from tests.support.people import (
     Clock,
     Person,
@@ -19,6 +21,7 @@ from tests.support.people import (
     sign_in,
     use_recovery_code,
 )
+from tests.support.races import at_once
 from tests.support.tables import count, kinds, rows
 
 Make = Callable[..., Flask]
@@ -88,6 +91,52 @@ def test_seeding_again_forgets_what_was_left_of_the_three(demo: Flask, clock: Cl
     assert count(demo, TotpAuthenticator, TotpAuthenticator.user << User.select().where(User.email == maya.email)) == 0
     assert [row["saved_at"] is not None for row in rows(demo, RecoveryCode)] == [True]  # Omar's
     assert count(demo, Session) == 1
+
+
+def test_an_app_that_the_demo_gives_ends_a_setup_begun_in_that_moment(demo: Flask, clock: Clock) -> None:
+    maya, browser = seed(demo, clock)["maya"], Browser(demo)
+    assert give_password(browser, maya).h1 == "Set up your authenticator app"
+    maya.secret = acts.enroll_person(demo, maya.email, now=clock.now)
+    assert browser.get("/mfa/setup").h1 == "Sign in"
+    assert sign_in(browser, maya).path == "/mfa/recovery-code"
+
+
+@pytest.mark.databases
+def test_seeding_while_people_sign_in_gives_nobody_an_error(make_app: Make, clock: Clock, rounds: int) -> None:
+    app = make_app("demo", DEMO=True, RECOVERY_CODES_ENABLED=True, ADDRESS_LIMIT=0, PASSWORD_HASH_SLOTS=50)
+    three, is_over = seed(app, clock), Event()
+
+    def seed_again() -> set[int]:
+        for _ in range(5 * rounds):
+            seed(app, clock)
+        is_over.set()
+        return set()
+
+    def mistype_password() -> set[int]:
+        wrong = Person(three["omar"].email, clock, password="wrong")
+        return {give_password(Browser(app), wrong).status for _ in iter(is_over.is_set, True)}
+
+    def mistype_first_code() -> set[int]:
+        return {prompted_wrongly(Browser(app), three["maya"]).status for _ in iter(is_over.is_set, True)}
+
+    def recover() -> set[int]:
+        return {with_recovery_code(Browser(app), three["omar"]).status for _ in iter(is_over.is_set, True)}
+
+    statuses = set().union(*at_once([seed_again, mistype_password, mistype_first_code, recover]))
+    assert statuses <= {200, 422, 429}
+    assert use_recovery_code(Browser(app), seed(app, clock)["omar"]).h1.startswith("You're in")
+
+
+def prompted_wrongly(browser: Browser, person: Person) -> Page:
+    give_password(browser, person)
+    page = browser.get("/mfa/setup")
+    return browser.submit(page, code="000000") if page.path == "/mfa/setup" else page
+
+
+def with_recovery_code(browser: Browser, person: Person) -> Page:
+    give_password(browser, person)
+    page = browser.get("/login/recovery")
+    return browser.submit(page, recovery_code=person.recovery_code) if page.path == "/login/recovery" else page
 
 
 def code_shown(app: Flask, *args: str) -> str:
