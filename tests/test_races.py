@@ -12,6 +12,7 @@ from models import EventKind, RecoveryCode, Session, Throttle, TotpAuthenticator
 from tests.support import acts
 from tests.support.apps import few_of
 from tests.support.cookies import opened, set_cookies
+from tests.support.endings import end_all_at_once
 from tests.support.guesses import (
     GUESS_EVENTS,
     GUESS_IDS,
@@ -253,6 +254,14 @@ def test_two_admins_who_reset_each_other_at_once_both_do(app: Flask, make_person
             make_person(email, admin=True)
         links = at_once([partial(acts.reset, app, one, by=other) for one, other in (pair, pair[::-1])])
         assert all(Browser(app).get(link).h1 == "Choose your password" for link in links)
+
+
+def test_whatever_ends_sessions_at_one_moment_every_request_is_answered(app: Flask, make_person, rounds: int) -> None:
+    others = [make_person(f"other{number}@example.com") for number in range(3)]
+    ada = make_person("ada@example.com", admin=True)
+    for number in range(rounds):
+        pages = end_all_at_once(app, [make_person(f"somebody{number}@example.com")], ada, others)
+        assert {page.status for page in pages} <= {200, 303, 404, 422}
 
 
 # Guesses --------------------------------------------------------------------------------------------------------------
