@@ -7,6 +7,7 @@ from database import store
 from flows import sessions, throttle
 from flows.audit import record
 from flows.enrollment import add_app
+from flows.passwords import forget_guesses
 from flows.transactions import Context, locked
 from models import Event, EventKind, Invitation, RecoveryCode, TotpAuthenticator, User
 
@@ -33,6 +34,8 @@ def renew(user: User, password: str, context: Context, *, is_admin: bool) -> Non
     password_hash = store().policy.hash(password)
     with locked(context, user):
         sessions.end_all(user)
+        sessions.forget_browsers(user)
+        forget_guesses(user)
         throttle.forget(EVERY_LIMIT, user.email)
         for table in (TotpAuthenticator, RecoveryCode, Invitation):
             table.delete().where(table.user == user).execute()
