@@ -14,6 +14,8 @@ install: .venv/ready
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
+# The demo has no settings but these, whatever stands in .env.
+run seed: export FLASK_SKIP_DOTENV = 1
 run seed: export FLASK_APP = app.py
 run seed: export FLASK_DEMO = 1
 run seed: export FLASK_SITE_URL = http://127.0.0.1:$(PORT)

@@ -1,5 +1,11 @@
 """How gunicorn serves the app. Options on its command line win over these."""
 
+from flask.cli import load_dotenv
+from flask.helpers import get_load_dotenv
+
+if get_load_dotenv():
+    load_dotenv()  # the settings in .env, as the flask commands read them
+
 wsgi_app = "app:create_app()"
 workers = 2
 threads = 16  # more than the sign-ins that may wait for a password's hash: see authn/passwords.py

@@ -2,7 +2,9 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import wraps
 from json import dumps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +16,7 @@ from authn.refusals import Refusal
 from blueprints import messages
 from blueprints.forms import MAX_ID
 from blueprints.session import command_line, now, welcome_link
-from database import UNAVAILABLE, upgrade
+from database import UNAVAILABLE, store, upgrade
 from flows import audit, people
 from flows import codes as codes_flow
 from flows.keys import reseal
@@ -37,6 +39,26 @@ class Commands(AppGroup):
             raise click.ClickException("Somebody else has just removed or changed them. Look again.") from None
 
 
+def changes_database(command: Callable[..., None]) -> Callable[..., None]:
+    """Name the database that the command has changed: one with other settings than the service's changes another. On
+    stderr, so that what a script reads stays one line."""
+
+    @wraps(command)
+    def named(*args: Any, **kwargs: Any) -> None:
+        command(*args, **kwargs)
+        click.echo(f"In {_database_name()}.", err=True)
+
+    return named
+
+
+def _database_name() -> str:
+    """Return what tells this database from others, without user and password."""
+    database = store().database
+    if current_app.config["DATABASE_URL"].startswith("sqlite:"):
+        return f"the SQLite file {Path(database.database).absolute()}"
+    return f"the PostgreSQL database {database.database} on {database.connect_params.get('host', 'this machine')}"
+
+
 db = Commands("db", help="The database.")
 users = Commands("users", help="People.")
 keys = Commands("keys", help="What SECRET_KEY seals.")
@@ -44,6 +66,7 @@ codes = Commands("recovery-codes", help="The switch for recovery codes.")
 
 
 @db.command("upgrade", help="Bring the tables up to date. Safe to run again, and from several machines at once.")
+@changes_database
 def upgrade_command() -> None:
     applied = upgrade()
     click.echo(f"Applied {', '.join(applied)}." if applied else "The database is up to date.")
@@ -53,6 +76,7 @@ def upgrade_command() -> None:
 @click.argument("email")
 @click.option("--admin", is_flag=True, help="Let the person use the admin pages.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@changes_database
 def create_user(email: str, admin: bool, password_stdin: bool) -> None:
     address = _address(email)
     if password_stdin:
@@ -79,6 +103,7 @@ def list_users(as_json: bool) -> None:
 
 @users.command("invite", help="Make a link with which a person chooses a password; adds who is not here yet.")
 @click.argument("email")
+@changes_database
 def invite(email: str) -> None:
     people.add(_address(email), None, command_line())  # or the person is here already
     user = _person(email)
@@ -87,6 +112,7 @@ def invite(email: str) -> None:
 
 @users.command("reset-mfa", help="Take away a person's app, code and password, and make a link to begin again.")
 @click.argument("email")
+@changes_database
 def reset_mfa(email: str) -> None:
     user = _person(email)
     _echo_link(user, people.reset(user, command_line()))
@@ -95,6 +121,7 @@ def reset_mfa(email: str) -> None:
 def _add_change(name: str, flow: Callable[[User, Context], Refusal | None], what: str, done: str) -> None:
     @users.command(name, help=what)
     @click.argument("email")
+    @changes_database
     def change(email: str) -> None:
         _fail(flow(_person(email), command_line()))
         click.echo(f"{_address(email)} {done}.")
@@ -163,19 +190,31 @@ def events(context: click.Context, as_json: bool, limit: int) -> None:
 
 
 @events.command("prune", help="Delete what happened longer than EVENT_RETENTION_DAYS ago.")
+@changes_database
 def prune_events() -> None:
     pruned = audit.prune(current_app.config["EVENT_RETENTION_DAYS"], command_line())
     click.echo(f"Removed {pruned} events.")
 
 
 @keys.command("reseal", help="Seal with the newest SECRET_KEY what an earlier one sealed.")
+@changes_database
 def reseal_keys() -> None:
-    resealed, unreadable = reseal(command_line())
-    if unreadable:
-        raise click.ClickException(f"{unreadable} values can't be opened with any key; put the key back they need.")
-    last = now() + current_app.config["SESSION_LIFETIME_SECONDS"]
+    if not current_app.config["SECRET_KEY_FALLBACKS"]:
+        raise click.ClickException(
+            "SECRET_KEY_FALLBACKS is empty, so that there is no earlier key: set it, as the service has it, and run "
+            "this again."
+        )
+    counts = reseal(command_line())
+    opened = f"the newest key opens {counts.sealed - counts.unreadable} of {counts.sealed} sealed values"
+    if counts.unreadable:
+        raise click.ClickException(
+            f"{counts.unreadable} can't be opened with any key, {opened} ({counts.resealed} resealed): add the key "
+            "they need to SECRET_KEY_FALLBACKS, or reset whose they are, and keep the earlier keys until then."
+        )
+    last = messages.moment(now() + current_app.config["SESSION_LIFETIME_SECONDS"])
     click.echo(
-        f"Resealed {resealed} values; the earlier keys may go on {messages.moment(last)}, with the last session."
+        f"{opened[0].upper()}{opened[1:]} ({counts.resealed} resealed), 0 can't be opened; the earlier keys may go on "
+        f"{last}, with the last session that they signed."
     )
 
 
@@ -188,6 +227,7 @@ def codes_status() -> None:
 
 def _add_switch(name: str, on: bool, what: str) -> None:
     @codes.command(name, help=what)
+    @changes_database
     def turn() -> None:
         _fail(codes_flow.switch(on, command_line()))
         click.echo(f"Recovery codes are {'on' if on else 'off'}.")

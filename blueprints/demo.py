@@ -5,12 +5,12 @@ from contextlib import suppress
 
 import click
 from flask import Blueprint, current_app
-from flask.cli import AppGroup
 from flask.typing import ResponseReturnValue
 
 from authn import email_addresses, totp
 from authn.sealing import Unreadable
 from blueprints import access
+from blueprints.cli import Commands, changes_database
 from blueprints.forms import SetupKeyForm, page, reject
 from blueprints.messages import SENTENCES
 from blueprints.session import command_line, now
@@ -19,7 +19,7 @@ from flows.transactions import Context
 from models import Enrollment, User
 
 bp = Blueprint("demo", __name__)
-commands = AppGroup("demo", help="The demo's people and their phone.")
+commands = Commands("demo", help="The demo's people and their phone.")
 
 PASSWORD = "spare key under the mat"  # noqa: S105 - the demo's, printed at its start
 RECOVERY_CODE = "7F3K-9QXM-2D8R-HJ5T-V0WB-4NZ3"  # Omar's
@@ -65,6 +65,7 @@ def _newest_secret(email: str) -> bytes | None:
 
 
 @commands.command("seed", help="Make the three demo people anew.")
+@changes_database
 def seed_demo() -> None:
     _only_in_demo()
     seed(command_line())

@@ -44,6 +44,64 @@ def test_the_database_is_brought_up_to_date_and_a_second_time_says_so(make_app: 
     assert count(app, User) == 0
 
 
+CHANGES = {
+    "db upgrade": "",
+    "users create nora@example.com --password-stdin": PASSWORD,
+    "users invite nora@example.com": "",
+    "users reset-mfa nora@example.com": "",
+    "users deactivate nora@example.com": "",
+    "users activate nora@example.com": "",
+    "users unlock nora@example.com": "",
+    "events prune": "",
+    "keys reseal": "",
+    "recovery-codes enable": "",
+    "recovery-codes disable": "",
+    "demo seed": "",
+}
+
+
+@pytest.mark.databases
+def test_every_command_that_changes_something_names_its_database_without_a_password(
+    make_app: Make, database_url: Callable[..., str], engine: str
+) -> None:
+    """On stderr, so that what a script reads is the one line; a command that only reads has nothing to name."""
+    url = database_url("named")
+    named = f"In the SQLite file {url.removeprefix('sqlite:///')}.\n"
+    if engine == "postgresql":
+        folder = url.partition("?host=")[2]
+        url = url.replace("postgres@", "postgres:hunter2@")
+        named = f"In the PostgreSQL database named on {folder}.\n"
+    app = make_app(DATABASE_URL=url, DEMO=True, SECRET_KEY_FALLBACKS=[KEY[::-1]])
+    for command, typed in CHANGES.items():
+        result = run(app, *command.split(), typed=typed)
+        assert (result.exit_code, result.stderr) == (0, named), command
+        assert result.stdout.endswith("\n")
+    changing = {" ".join(command.split()[:2]) for command in CHANGES}
+    reading = {"users list", "events", "recovery-codes status"}
+    for command in reading:
+        assert run(app, *command.split()).stderr == "", command
+    assert every_command(app.cli) == changing | reading | {"demo code"}
+
+
+def every_command(group: click.Group, path: str = "") -> set[str]:
+    found = set()
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= every_command(command, f"{path}{name} ")
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            found.add(f"{path}{name}")
+    return found
+
+
+def test_a_relative_database_is_named_with_its_whole_path(
+    make_app: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same setting is another file in another folder."""
+    monkeypatch.chdir(tmp_path)
+    result = run(make_app(DATABASE_URL="sqlite:///here.db"), "db", "upgrade")
+    assert result.stderr == f"In the SQLite file {tmp_path}/here.db.\n"
+
+
 # People ---------------------------------------------------------------------------------------------------------------
 
 
@@ -152,7 +210,8 @@ def test_a_process_of_its_own_says_one_line_and_logs_one_event_without_what_was_
 
     done = flask(NORA)
     assert (done.returncode, one_line(done.stdout)[: len(NORA) + 6]) == (0, f"Added {NORA}")
-    (line,) = done.stderr.splitlines()
+    line, named = done.stderr.splitlines()
+    assert named == f"In the SQLite file {tmp_path}/own.db."
     assert {"event": "user_created", "user": NORA, "by": "the command line"}.items() <= json.loads(line).items()
     assert PASSWORD not in line
 

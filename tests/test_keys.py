@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from models import Enrollment, EventKind, RecoveryCode, TotpAuthenticator
+from models import Enrollment, EventKind, RecoveryCode, TotpAuthenticator, User
 from tests.support.apps import KEY, ROOT
-from tests.support.commands import run, said
+from tests.support.commands import refusal, run, said
 from tests.support.cookies import moved, opened
 from tests.support.forms import Site, arrive
 from tests.support.pages import Browser
@@ -56,14 +56,15 @@ def test_after_resealing_the_new_key_alone_opens_everything(site: Site, make_app
     clock.pass_by(30)
     assert early.submit("/login/code", code=site.omar.code()).status == 422, "not yet"
     result = run(both, "keys", "reseal")
-    assert said(result) == (
-        "Resealed 6 values; the earlier keys may go on 1 December 2026, 01:00 UTC, with the last session."
-    )
+    until = "the earlier keys may go on 1 December 2026, 01:00 UTC, with the last session that they signed."
+    assert said(result) == (f"The newest key opens 6 of 6 sealed values (6 resealed), 0 can't be opened; {until}")
     after = sealed_values(both)
     assert [len(part) for part in after.values()] == [2, 2, 2]
     assert all(after[part][ident] != before[part][ident] for part in after for ident in after[part])
     assert kinds(both)[-1] == EventKind.KEYS_RESEALED
-    assert said(run(both, "keys", "reseal")).startswith("Resealed 0 values;")
+    assert said(run(both, "keys", "reseal")) == (
+        f"The newest key opens 6 of 6 sealed values (0 resealed), 0 can't be opened; {until}"
+    )
     assert sealed_values(both) == after
 
     clock.pass_by(30)
@@ -72,7 +73,6 @@ def test_after_resealing_the_new_key_alone_opens_everything(site: Site, make_app
     with alone.app_context():
         codes = [row.in_plain() for row in RecoveryCode.select().where(RecoveryCode.sealed_code.is_null(False))]
     assert [len(code) for code in codes] == [24, 24]
-    assert said(run(alone, "keys", "reseal")).startswith("Resealed 0 values;")
 
 
 def test_a_session_lives_on_its_old_key_until_the_day_the_command_names(
@@ -91,6 +91,35 @@ def test_a_session_lives_on_its_old_key_until_the_day_the_command_names(
     assert not is_signed_in(moved(on_both, alone))
     clock.pass_by(1800)
     assert not is_signed_in(on_both)
+
+
+def test_reseal_refuses_where_no_earlier_key_is_named(site: Site, make_app: Make) -> None:
+    """As in a shell without the service's settings: "0 values" would mean that the old key may go."""
+    sealed_everywhere(site)
+    before = site.tables()
+    for key in (KEY, NEW_KEY):
+        assert refusal(run(make_app("site", SECRET_KEY=key), "keys", "reseal")).startswith(
+            "SECRET_KEY_FALLBACKS is empty"
+        )
+    assert site.tables() == before
+    both = make_app("site", SECRET_KEY=NEW_KEY, SECRET_KEY_FALLBACKS=[KEY])
+    assert "(6 resealed)" in said(run(both, "keys", "reseal"))
+
+
+def test_what_no_key_opens_is_counted_beside_what_the_newest_opens(site: Site, make_app: Make) -> None:
+    """The earlier keys may go only when nothing is left that none opens."""
+    sealed_everywhere(site)
+    with site.app.app_context():
+        omars = TotpAuthenticator.user == User.get(User.email == site.omar.email)
+        right = TotpAuthenticator.get(omars).sealed_secret
+        TotpAuthenticator.update(sealed_secret=b"x" * 48).where(omars).execute()
+    both = make_app("site", SECRET_KEY=NEW_KEY, SECRET_KEY_FALLBACKS=[KEY])
+    assert refusal(run(both, "keys", "reseal")).startswith(
+        "1 can't be opened with any key, the newest key opens 5 of 6 sealed values (5 resealed): "
+    )
+    with site.app.app_context():
+        TotpAuthenticator.update(sealed_secret=right).where(omars).execute()
+    assert "opens 6 of 6 sealed values (1 resealed), 0 can't be" in said(run(both, "keys", "reseal"))
 
 
 @pytest.mark.parametrize("fallbacks", [[], [NEW_KEY], [KEY]], ids=["none", "another wrong one", "the old one"])
@@ -115,9 +144,11 @@ def test_a_wrong_key_fails_closed_is_recorded_and_is_told_by_the_command(site: S
     assert browser.submit("/login/code", code=site.omar.code()).errors[0].startswith("That code didn't match.")
     assert not is_signed_in(browser)
     assert EventKind.UNREADABLE in kinds(wrong)
-    result = run(wrong, "keys", "reseal")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: 6 values can't be opened with any key; put the key back they need.\n"
+    also_wrong = make_app("site", SECRET_KEY=NEW_KEY, SECRET_KEY_FALLBACKS=["another-key-altogether-0123456789"])
+    assert refusal(run(also_wrong, "keys", "reseal")) == (
+        "6 can't be opened with any key, the newest key opens 0 of 6 sealed values (0 resealed): add the key they "
+        "need to SECRET_KEY_FALLBACKS, or reset whose they are, and keep the earlier keys until then."
+    )
     assert sealed_values(wrong) == before
     assert sign_in(Browser(site.app), site.omar).h1 == "Security"
 

@@ -105,9 +105,10 @@ def test_of_four_upgrades_at_once_one_applies_the_migrations_and_all_succeed(
     ]
     for upgrade in upgrades:
         assert upgrade.stdout and upgrade.stdout.readline() == "ready\n"
-    said = sorted(at_once([partial(upgrade.communicate, "go\n") for upgrade in upgrades]))
+    out, err = zip(*at_once([partial(upgrade.communicate, "go\n") for upgrade in upgrades]), strict=True)
     names = sorted(path.stem for path in (ROOT / "migrations").glob("*.py"))
-    assert said == [(f"Applied {', '.join(names)}.\n", ""), *[("The database is up to date.\n", "")] * 3]
+    assert sorted(out) == [f"Applied {', '.join(names)}.\n", *["The database is up to date.\n"] * 3]
+    assert {text.count("\n") for text in err} == {1}, "the name of the database"
     assert [upgrade.returncode for upgrade in upgrades] == [0] * 4
     app = make_app(DATABASE_URL=url)
     with app.app_context():
