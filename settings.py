@@ -90,16 +90,24 @@ def _mail_url(value: Any) -> str:
 
 
 def _secret_key(value: Any) -> str:
+    key = _earlier_key(value)
+    if re.search(r"\s|\$[({]|^`|<.*>|…|\.\.\.", key):
+        raise ValueError("must be random characters, and neither a placeholder nor the command that makes them")
+    return key
+
+
+def _earlier_key(value: Any) -> str:
+    """Return any key that is long enough: what was sealed with one that is refused today must still open."""
     if not isinstance(value, str) or len(value) < KEY_MIN_LENGTH:
         raise ValueError(f"must be at least {KEY_MIN_LENGTH} random characters")
     return value
 
 
-def _secret_keys(value: Any) -> list[str]:
+def _earlier_keys(value: Any) -> list[str]:
     if not isinstance(value, str | list | tuple):
         raise ValueError("must be keys separated by commas")
     keys = [key.strip() for key in value.split(",")] if isinstance(value, str) else value
-    return [_secret_key(key) for key in keys if key]
+    return [_earlier_key(key) for key in keys if key]
 
 
 def _hash_cost(value: Any) -> Cost:
@@ -125,7 +133,7 @@ SETTINGS = {
     "SUPPORT_CONTACT": Setting("the person who runs this site", _text),
     "DATABASE_URL": Setting(None, _database_url),
     "SECRET_KEY": Setting(None, _secret_key),
-    "SECRET_KEY_FALLBACKS": Setting((), _secret_keys),
+    "SECRET_KEY_FALLBACKS": Setting((), _earlier_keys),
     "SIGN_IN_SECONDS": Setting(600, _number(60)),
     "ENROLLMENT_SECONDS": Setting(900, _number(60)),
     "SESSION_IDLE_SECONDS": Setting(3600, _number(60)),

@@ -1,6 +1,7 @@
 """Every setting: what it may be, where it may come from, and that a wrong one refuses to start and says which it is."""
 
 import os
+import secrets
 import stat
 import subprocess
 import sys
@@ -37,7 +38,27 @@ TEXTS: dict[str, tuple[str, list[str]]] = {
     ),
     "SUPPORT_CONTACT": ("Ines, room 12: ext. 7", ["Ines\nroom 12", "Ines\x07"]),
     "DATABASE_URL": (DATABASE, ["test.db", "sqlite:test.db", "mysql://db/test", "postgres://db/test", "a\nb"]),
-    "SECRET_KEY": (KEY, ["dev", "x" * 31]),
+    "SECRET_KEY": (
+        KEY,
+        [
+            *(
+                "dev",
+                "x" * 31,
+                "$(openssl rand -base64 48)",
+                "$(cat${IFS}/etc/sparekey/secret_key)",
+                "`make-a-new-key-of-48-bytes-now`",
+            ),
+            *(
+                "${SPAREKEY_SECRET_KEY_OF_THIS_MACHINE}",
+                "<48-random-bytes-that-nobody-guesses>",
+                "\u2026" * 32,
+                "." * 32,
+            ),
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'",
+            "\u2026      # python3 -c 'import secrets; print(secrets.token_urlsafe(48))'",
+            "a key of several words that nobody has drawn",
+        ],
+    ),
     "SECRET_KEY_FALLBACKS": (f"{KEY},{OTHER_KEY}", ["dev", f"{KEY},dev", f"dev,{KEY}", "x" * 31]),
     "SIGN_IN_SECONDS": ("60", ["59", "0", "-600", "600.0", "ten", "10 min", "1e3", "0x100", "\u00b2", "1000000000"]),
     "ENROLLMENT_SECONDS": ("60", ["59", "0", "-900", "nine"]),
@@ -340,6 +361,20 @@ def test_processes_that_start_at_once_end_with_the_same_key(tmp_path: Path) -> N
 @pytest.mark.parametrize("cost", ["m=65536,t=3,p=0", "m=65536,t=3,p=-1", "m=65536,t=3,p=100000", "m=65536,t=3,p=4,x=5"])
 def test_a_cost_that_argon2_would_not_take_is_refused(load: Load, cost: str) -> None:
     assert is_one_sentence_about("PASSWORD_HASH_COST", refusal(lambda: load(PASSWORD_HASH_COST=cost)))
+
+
+def test_a_key_made_by_the_documented_command_always_passes(load: Load) -> None:
+    assert "import secrets; print(secrets.token_urlsafe(48))" in (ROOT / "docs" / "operations.md").read_text()
+    for _ in range(20_000):
+        key = secrets.token_urlsafe(48)
+        assert load(SECRET_KEY=key)["SECRET_KEY"] == key
+
+
+def test_a_key_that_is_refused_still_opens_what_it_sealed(load: Load) -> None:
+    """Or a site that runs on one could not change it."""
+    pasted = "$(python3 -c 'import secrets; print(secrets.token_urlsafe(48))')"
+    assert is_one_sentence_about("SECRET_KEY", refusal(lambda: load(SECRET_KEY=pasted)))
+    assert load(SECRET_KEY_FALLBACKS=pasted)["SECRET_KEY_FALLBACKS"] == [pasted]
 
 
 def test_fallback_keys_may_have_space_around_the_comma(load: Load) -> None:
