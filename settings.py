@@ -159,11 +159,17 @@ def load(given: Mapping[str, Any], instance: Path) -> dict[str, Any]:
     if unknown and not testing:
         raise ConfigurationError(f"{min(unknown)} is not a setting. README.md lists them.")
     loaded = {key: given[key] for key in given.keys() & (unknown | {"TESTING"})}
+    unset = set()
     for key, setting in SETTINGS.items():
         value = given.get(key)
         if key not in given and setting.in_environment:
             value = os.environ.get(f"FLASK_{key}", "").strip()
-        loaded[key] = _read(key, setting, setting.default if value in (None, "") else value)
+        if value in (None, ""):
+            unset.add(key)
+            value = setting.default
+        loaded[key] = _read(key, setting, value)
+    if loaded["DEMO"] and "SITE_URL" in unset:
+        raise ConfigurationError("SITE_URL must be set where DEMO is on, to where it is opened on this machine alone.")
     _settle(loaded, instance, testing)
     return loaded
 

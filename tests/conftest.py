@@ -21,7 +21,7 @@ from tests.support import acts, postgres
 from tests.support.apps import CHEAP, KEY, upgrade
 from tests.support.chromium import launched
 from tests.support.forms import Site
-from tests.support.pages import Browser
+from tests.support.pages import HERE, Browser
 from tests.support.people import Clock, Person
 from tests.support.places import PLACES, World
 from tests.support.screens import AXE, Screen, fill_in, new_window, served
@@ -169,6 +169,7 @@ def make_app(database_url: Callable[..., str], migrated: Path, clock: Clock) -> 
             "DATABASE_URL": config.get("DATABASE_URL") or database_url(name),
             "PASSWORD_HASH_COST": CHEAP,
             "CLOCK": clock,
+            **({"SITE_URL": HERE} if config.get("DEMO") else {}),
             **config,
         }
         apps.append(create_app(settings))
@@ -307,6 +308,8 @@ def at_place(
             world = World(app, clock, make_person)
             visit = place.go(world)
             address = stack.enter_context(served(app))
+            if app.config["DEMO"]:
+                app.config["SITE_URL"] = address
             page.context.clear_cookies()
             for cookie in ("session", "known-browser"):
                 if value := visit.browser.cookie(cookie):

@@ -14,6 +14,7 @@ from flask import Flask
 
 from models import Event, Session
 from tests.support.apps import KEY, ROOT
+from tests.support.commands import run
 from tests.support.forms import Site, bare
 from tests.support.pages import Browser
 from tests.support.people import Person, sign_in
@@ -50,6 +51,32 @@ def test_no_page_answers_to_another_host(
         assert served.status_code != 400 or STALE in served.text, path
 
 
+@pytest.mark.parametrize("proxies", [0, 1])
+def test_the_demo_answers_at_the_one_host_that_site_url_names(make_app: Callable[..., Flask], proxies: int) -> None:
+    """Everybody knows its passwords, so that a proxy which leads here from outside must find nothing."""
+    app = make_app("demo", DEMO=True, SITE_URL="http://127.0.0.1:5000", TRUSTED_PROXIES=proxies)
+    name = "X-Forwarded-Host" if proxies else "Host"
+    browser = Browser(app, base_url="http://127.0.0.1:5000")
+    for host in [
+        *FOREIGN,
+        "localhost",
+        "localhost:5000",
+        "127.0.0.1",
+        "127.0.0.1:8000",
+        "127.0.0.2:5000",
+        "[::1]:5000",
+    ]:
+        for path in ("/login", "/demo/phone"):
+            assert bare(browser, path, "GET", headers={name: host}).status_code == 400, host
+    own = {name: "127.0.0.1:5000"}
+    page = browser.open("/login", headers=own)
+    known = {"email": "ines@example.com", "password": "spare key under the mat"}
+    assert run(app, "demo", "seed").exit_code == 0
+    foreign = {**own, "Origin": "http://localhost:5000"}
+    assert browser.send(page, known, headers=foreign).status == 400
+    assert browser.send(page, known, headers={**own, "Origin": "http://127.0.0.1:5000"}).status == 303
+
+
 FORWARDED = {
     "X-Forwarded-Host": "evil.test",
     "X-Forwarded-Proto": "https",
@@ -65,8 +92,11 @@ FORWARDED = {
 }
 
 
-def test_without_a_proxy_forwarded_headers_mean_nothing(site: Site) -> None:
+def test_without_a_proxy_forwarded_headers_mean_nothing(
+    make_app: Callable[..., Flask], make_person: Callable[..., Person]
+) -> None:
     """Neither for links, nor for cookies, nor for the address that is noted and throttled."""
+    site = Site(make_app, make_person, DEMO=False)
     browser = Browser(site.app)
     browser.client.environ_base |= {f"HTTP_{name.upper().replace('-', '_')}": FORWARDED[name] for name in FORWARDED}
     answers = [browser.open("/account"), browser.open("/login")]

@@ -21,6 +21,7 @@ from tests.support.apps import CHEAP, KEY, ROOT
 
 OTHER_KEY = KEY[::-1]
 DATABASE = "sqlite:////nowhere/test.db"
+GIVEN = {"SECRET_KEY": KEY, "DATABASE_URL": DATABASE, "SITE_URL": "http://127.0.0.1:5000"}
 
 Load = Callable[..., dict[str, Any]]
 
@@ -119,10 +120,11 @@ def _nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """The settings in force, beside a key and a database, in an instance folder of this test's own."""
+    """The settings in force, beside a key, a database and where the demo is, in an instance folder of this test's
+    own."""
 
     def load_with(**given: Any) -> dict[str, Any]:
-        return settings.load({"SECRET_KEY": KEY, "DATABASE_URL": DATABASE, **given}, tmp_path / "instance")
+        return settings.load({**GIVEN, **given}, tmp_path / "instance")
 
     return load_with
 
@@ -149,7 +151,7 @@ def test_every_setting_is_tried_below() -> None:
 def test_a_wrong_text_in_the_environment_refuses_to_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, wrong: str, right: str
 ) -> None:
-    for name, value in {"SECRET_KEY": KEY, "DATABASE_URL": DATABASE, key: wrong}.items():
+    for name, value in {**GIVEN, key: wrong}.items():
         monkeypatch.setenv(f"FLASK_{name}", value)
     assert is_one_sentence_about(key, refusal(lambda: settings.load({}, tmp_path)))
     monkeypatch.setenv(f"FLASK_{key}", right)
@@ -255,7 +257,7 @@ def test_the_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch,
         "MAIL_URL": "smtp://mail.example.com",
         "DEMO": False,
     }.get(key, 77)
-    for name, text in {"SECRET_KEY": KEY, "DATABASE_URL": DATABASE, key: TEXTS[key][0]}.items():
+    for name, text in {**GIVEN, key: TEXTS[key][0]}.items():
         monkeypatch.setenv(f"FLASK_{name}", text)
     assert settings.load({}, tmp_path)[key] not in (given, settings.SETTINGS[key].default)
     assert settings.load({key: given}, tmp_path)[key] == given
@@ -304,6 +306,22 @@ def test_other_hosts_need_https_and_have_no_demo(load: Load, host: str) -> None:
     assert is_one_sentence_about("SITE_URL", refusal(lambda: load(SITE_URL=f"http://{host}")))
     assert "DEMO is only" in refusal(lambda: load(SITE_URL=f"https://{host}", DEMO=True))
     assert load(SITE_URL=f"https://{host}", DEMO=False)["SITE_URL"] == f"https://{host}"
+
+
+def test_the_demo_starts_only_where_it_is_said_where_it_is_opened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The default would do for whatever a proxy leads here from outside."""
+    for unset in ({}, {"SITE_URL": None}, {"SITE_URL": ""}):
+        assert is_one_sentence_about(
+            "SITE_URL", refusal(lambda given=unset: settings.load({"DEMO": True, **given}, tmp_path))
+        )
+    assert list(tmp_path.iterdir()) == []
+    assert settings.load({"DEMO": True, "SITE_URL": settings.SETTINGS["SITE_URL"].default}, tmp_path)["DEMO"]
+    monkeypatch.setenv("FLASK_DEMO", "1")
+    assert is_one_sentence_about("SITE_URL", refusal(lambda: settings.load({}, tmp_path)))
+    monkeypatch.setenv("FLASK_SITE_URL", "http://127.0.0.1:5000")
+    assert settings.load({}, tmp_path)["DEMO"]
 
 
 def test_a_shared_database_needs_a_key_that_is_given(tmp_path: Path) -> None:

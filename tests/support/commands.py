@@ -40,8 +40,8 @@ def link(app: Flask, *command: str) -> str:
     result = app.test_cli_runner().invoke(args=["users", *command])
     assert result.exit_code == 0, result.output
     url = result.stdout.split()[-1]
-    assert url.startswith("http://localhost:5000/welcome/")
-    return url.removeprefix("http://localhost:5000")
+    assert url.startswith(f"{app.config['SITE_URL']}/welcome/")
+    return url.removeprefix(app.config["SITE_URL"])
 
 
 def people(app: Flask) -> list[dict[str, object]]:

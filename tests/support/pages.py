@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 import html5lib
 from flask import Flask
 
+HERE = "http://localhost"
 TOKEN = "the CSRF token of this page"
 _CSRF = re.compile('(name="csrf_token" value=")([^"]+)')
 
@@ -111,7 +112,7 @@ def _parse(raw: str, html: bool) -> Element:
 class Browser:
     """A visitor's browser: its own cookies, no JavaScript. Every HTML page it is served must be valid."""
 
-    def __init__(self, app: Flask, address: str = "203.0.113.7", base_url: str = "http://localhost") -> None:
+    def __init__(self, app: Flask, address: str = "203.0.113.7", base_url: str = HERE) -> None:
         self.app, self.address, self.base_url = app, address, base_url
         self.client = app.test_client()
 
