@@ -104,8 +104,12 @@ def _configure(app: Flask) -> None:
 
 
 def _make_store(config: Mapping[str, Any]) -> database.Store:
+    try:
+        connected = database.connect_database(config["DATABASE_URL"])
+    except (KeyError, TypeError, ValueError):
+        raise settings.ConfigurationError("DATABASE_URL has a word after its ? that no database knows.") from None
     return database.Store(
-        database.connect_database(config["DATABASE_URL"]),
+        connected,
         Keyring([config["SECRET_KEY"], *config["SECRET_KEY_FALLBACKS"]]),
         Policy(
             config["PASSWORD_HASH_COST"],
@@ -220,10 +224,10 @@ def _while_there_is_a_database(page: Callable[[Any], ResponseReturnValue]) -> Ca
     def handle(error: Exception) -> ResponseReturnValue:
         try:
             return page(error)
-        except database.UNAVAILABLE as away:
-            return _database_unavailable(away)
         except (Superseded, IntegrityError) as gone:  # the person was deleted meanwhile
             return _superseded(gone)
+        except database.UNAVAILABLE as away:
+            return _database_unavailable(away)
 
     return handle
 
@@ -295,6 +299,8 @@ def _too_busy(_: TooBusy) -> ResponseReturnValue:
 
 
 def _database_unavailable(error: Exception) -> ResponseReturnValue:
+    if isinstance(error, database.MISTAKES):
+        raise error
     current_app.logger.error("the database is not available: %s", error)
     session.forget_visit()
     database.reconnect()

@@ -1,5 +1,6 @@
 """The database, the keys and the limits that are in use. Knows no Flask."""
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -27,9 +28,11 @@ class Store:
     settings: Mapping[str, Any]  # the app's configuration as it is at this moment
 
 
-# What peewee raises when the database is away. Without tables PostgreSQL raises ProgrammingError, and when it may only
-# be read InternalError.
-UNAVAILABLE = (OperationalError, peewee.InterfaceError, peewee.ProgrammingError, peewee.InternalError)
+# What is raised while the database is away, read-only, damaged, or without tables: each driver and each state has its
+# own. sqlite3's own gets past peewee while rows are read.
+UNAVAILABLE = (peewee.DatabaseError, peewee.InterfaceError, sqlite3.DatabaseError)
+# A DatabaseError too, but the fault of a statement.
+MISTAKES = (peewee.IntegrityError, peewee.DataError)
 
 _MIGRATIONS = str(Path(__file__).parent / "migrations")
 _store: ContextVar[Store | None] = ContextVar("store", default=None)
@@ -79,7 +82,8 @@ class OpenDatabase(peewee.DatabaseProxy):
 
 
 def connect_database(url: str) -> Database:
-    """A pooled database. SQLite takes its write lock when a transaction begins, so that none fails half-way."""
+    """Return a pooled database; ValueError, TypeError or KeyError where the URL asks for what there isn't. SQLite takes
+    its write lock when a transaction begins, so that none fails half-way."""
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
         return connect(  # type: ignore[no-any-return]

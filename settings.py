@@ -76,9 +76,22 @@ def _site_url(value: Any) -> str:
 
 def _database_url(value: Any) -> str:
     url = _text(value)
-    if not url.startswith(("sqlite:///", "postgresql://")):
-        raise ValueError("must begin with sqlite:/// or postgresql://")
+    is_file = re.fullmatch("sqlite:///[^?#;]*[^?#;/]", url) and url != "sqlite:///:memory:"
+    if not is_file and not _names_a_server_and_a_database(url):
+        raise ValueError(
+            "must be in the form sqlite:////folder/file, without ? # and ;, or "
+            "postgresql://user:password@host:port/database, with %23 %2F %3A %3F %40 for # / : ? @ in the password"
+        )
     return url
+
+
+def _names_a_server_and_a_database(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_port = parts.port != 0
+    except ValueError:  # half a bracket, or a port that is none
+        return False
+    return url.startswith("postgresql://") and is_port and parts.path.strip("/") != "" and not parts.fragment
 
 
 def _mail_url(value: Any) -> str:

@@ -16,7 +16,7 @@ from authn.refusals import Refusal
 from blueprints import messages
 from blueprints.forms import MAX_ID
 from blueprints.session import command_line, now, welcome_link
-from database import UNAVAILABLE, store, upgrade
+from database import MISTAKES, UNAVAILABLE, store, upgrade
 from flows import audit, people
 from flows import codes as codes_flow
 from flows.keys import reseal
@@ -33,8 +33,13 @@ class Commands(AppGroup):
         try:
             return super().invoke(ctx)
         except UNAVAILABLE as error:
+            if isinstance(error, MISTAKES):
+                raise
             reason = str(error).strip().partition("\n")[0]
-            raise click.ClickException(f"The database can't be used ({reason}); run flask db upgrade.") from None
+            raise click.ClickException(
+                f"The database can't be used ({reason}): look at DATABASE_URL, and where tables are missing, run "
+                "flask db upgrade."
+            ) from None
         except Superseded:
             raise click.ClickException("Somebody else has just removed or changed them. Look again.") from None
 

@@ -12,9 +12,11 @@ from flask import Flask
 from peewee import OperationalError
 from playhouse.migrations import Runner
 
+from blueprints import access
 from models import Event, Throttle, User
 from tests.support import acts
-from tests.support.apps import ROOT, on_sqlite
+from tests.support.apps import KEY, ROOT, on_sqlite
+from tests.support.commands import refusal, run, said
 from tests.support.forms import Site, arrive
 from tests.support.pages import Browser
 from tests.support.people import PASSWORD, Clock, Person, enroll, is_signed_in, sign_in
@@ -176,7 +178,8 @@ def test_somebody_signed_in_is_told_that_the_database_is_gone_and_goes_on_when_i
 def test_a_command_on_a_database_that_is_not_upgraded_says_so_in_one_sentence(
     make_app: Make, tmp_path: Path, command: list[str]
 ) -> None:
-    runner = make_app(DATABASE_URL=f"sqlite:///{tmp_path}/fresh.db").test_cli_runner()
+    app = make_app(DATABASE_URL=f"sqlite:///{tmp_path}/fresh.db", SECRET_KEY_FALLBACKS=[KEY])
+    runner = app.test_cli_runner()
     result = runner.invoke(args=command)
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
@@ -195,6 +198,7 @@ class Broken:
         self.app, self.database = app, app.extensions["store"].database
         self.path = Path(app.config["DATABASE_URL"].removeprefix("sqlite:///"))
         self.other: sqlite3.Connection | None = None
+        self.whole = b""
 
     def sql(self, text: str) -> Any:
         with self.app.app_context():
@@ -225,11 +229,34 @@ class Broken:
             left.unlink()
         self.path.mkdir()
 
+    def no_database(self) -> None:
+        self._becomes(lambda whole: b"no database" * 1000)
+
+    def malformed(self) -> None:
+        self._becomes(lambda whole: whole[:4096] + b"\xff" * (len(whole) - 4096))
+
+    def half_malformed(self) -> None:
+        """Its schema can be read, and nothing else."""
+        (page,) = self.sql("SELECT min(rootpage) FROM sqlite_master WHERE name IN ('user', 'session', 'throttle')")
+        start = (page - 1) * 4096
+        self._becomes(lambda whole: whole[:start] + b"\xff" * (len(whole) - start))
+
+    def _becomes(self, damaged: Callable[[bytes], bytes]) -> None:
+        self.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.database.close_all()
+        self.whole = self.path.read_bytes()
+        self.path.write_bytes(damaged(self.whole))
+
     def mended(self, how: str) -> None:
         if self.other:
             self.other.execute("ROLLBACK")
             self.other.close()
-        if how == "no_file":
+        if self.whole:
+            self.database.close_all()
+            for left in self.path.parent.glob(f"{self.path.name}-*"):
+                left.unlink()
+            self.path.write_bytes(self.whole)
+        elif how == "no_file":
             self.path.rmdir()
             self.path.with_suffix(".away").rename(self.path)
         elif how == "no_table":
@@ -239,11 +266,12 @@ class Broken:
             self.sql("PRAGMA query_only = 0")
 
 
+DAMAGED = ["no_database", "malformed", "half_malformed"]
 FAILING = ["login.password", "login.code", "recovery.challenge", "recovery.prompt"]
 
 
 @on_sqlite
-@pytest.mark.parametrize("how", ["locked", "read_only", "full", "no_table", "no_file"])
+@pytest.mark.parametrize("how", ["locked", "read_only", "full", "no_table", "no_file", *DAMAGED])
 @pytest.mark.parametrize("endpoint", FAILING)
 def test_a_database_that_fails_lets_nobody_in_and_uses_nothing_up(site: Site, endpoint: str, how: str) -> None:
     """503 with Retry-After and no new cookie; the same form goes through once the database is back."""
@@ -258,6 +286,38 @@ def test_a_database_that_fails_lets_nobody_in_and_uses_nothing_up(site: Site, en
     assert visit.browser.cookie() == cookie
     assert site.tables(Event, Throttle) == before
     assert is_signed_in(visit.browser) == signed_in
+    assert visit.send(data).status == 303
+
+
+@on_sqlite
+@pytest.mark.parametrize("how", DAMAGED)
+def test_a_command_on_a_damaged_database_says_so_in_one_sentence(site: Site, how: str) -> None:
+    broken = Broken(site.app)
+    getattr(broken, how)()
+    for command in ("users list", "users unlock omar@example.com", "recovery-codes enable", "events", "demo seed"):
+        assert refusal(run(site.app, *command.split())).startswith("The database can't be used ("), command
+    if how != "half_malformed":  # where the migrations are all there
+        assert refusal(run(site.app, "db", "upgrade")).startswith("The database can't be used (")
+    assert Browser(site.app).open("/healthz").status == 503 or how == "half_malformed"
+    broken.mended(how)
+    assert run(site.app, "users", "list").stdout.count("\n") == 2
+    assert said(run(site.app, "db", "upgrade")) == "The database is up to date."
+
+
+def test_a_statement_that_is_wrong_is_not_taken_for_a_database_that_is_away(
+    make_app: Make, make_person: Callable[..., Person]
+) -> None:
+    """It is a fault of ours, and a page and a log line say so."""
+    site = Site(make_app, make_person, PROPAGATE_EXCEPTIONS=False)
+    visit = arrive(site, "login.password")
+    data, right = visit.data(), site.app.view_functions["login.password"]
+
+    def twice() -> Any:
+        return User.create(email=site.omar.email, created_at=1)
+
+    site.app.view_functions["login.password"] = access.public(twice)
+    assert visit.send(data).status == 500
+    site.app.view_functions["login.password"] = right
     assert visit.send(data).status == 303
 
 

@@ -1,6 +1,7 @@
 """Every setting: what it may be, where it may come from, and that a wrong one refuses to start and says which it is."""
 
 import os
+import re
 import secrets
 import stat
 import subprocess
@@ -38,7 +39,28 @@ TEXTS: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "SUPPORT_CONTACT": ("Ines, room 12: ext. 7", ["Ines\nroom 12", "Ines\x07"]),
-    "DATABASE_URL": (DATABASE, ["test.db", "sqlite:test.db", "mysql://db/test", "postgres://db/test", "a\nb"]),
+    "DATABASE_URL": (
+        "postgresql://us%40er:pass%23word@[::1]:5433/test?sslmode=require",
+        [
+            *("test.db", "sqlite:test.db", "sqlite://test.db", "mysql://db/test", "postgres://db/test", "a\nb"),
+            *(
+                "sqlite:///",
+                "sqlite:////folder/",
+                "sqlite:///:memory:",
+                "sqlite:///test.db?a=b",
+                "sqlite:///a#b",
+                "sqlite:///a;b",
+            ),
+            *("postgresql://", "postgresql:///", "postgresql://db", "postgresql://db/", "postgresql://db:/", "test/db"),
+            *(
+                "postgresql://db:port/test",
+                "postgresql://db:0/test",
+                "postgresql://db:65536/test",
+                "postgresql://[::1/test",
+            ),
+            *("postgresql://u:a#b@db/test", "postgresql://u:a/b@db/test", "postgresql://u:a?b@db/test"),
+        ],
+    ),
     "SECRET_KEY": (
         KEY,
         [
@@ -272,6 +294,18 @@ def test_create_app_takes_its_argument_before_the_environment_and_refuses_what_i
     config = create_app(given).config
     assert (config["SITE_NAME"], config["SUPPORT_CONTACT"], config["SECRET_KEY"]) == ("Harbour", "Ines", KEY)
     assert is_one_sentence_about("SITE_NAME", refusal(lambda: create_app({**given, "SITE_NAME": "Har:bour"})))
+
+
+@pytest.mark.parametrize("odd", ["isolation_level=odd", "timeout=soon", "stale_timeout=never", "field_types=5"])
+def test_a_database_url_that_asks_for_what_there_is_not_is_one_sentence(odd: str) -> None:
+    """The rest of it is the driver's affair: the pages are 503, and the commands say why, as for a server away."""
+    given = {"SECRET_KEY": KEY, "DATABASE_URL": f"postgresql:///test?{odd}&host=/nowhere"}
+    assert is_one_sentence_about("DATABASE_URL", refusal(lambda: create_app(given)))
+    for wrong in ("sslmode=odd", "nothing=1", "connect_timeout=soon", "port=none", "connect_timeout=1"):
+        app = create_app({**given, "DATABASE_URL": f"postgresql:///test?{wrong}&host=/nowhere"})
+        result = app.test_cli_runner().invoke(args=["users", "list"])
+        assert re.fullmatch(r"Error: The database can't be used \(.*\): .*\.\n", result.stderr), wrong
+        assert app.test_client().get("/healthz").status_code == 503, wrong
 
 
 # Settings that depend on another --------------------------------------------------------------------------------------
