@@ -160,8 +160,14 @@ def _refuse_foreign_requests() -> None:
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise CSRFError("Another site sent this.")
     origin = request.headers.get("Origin")
-    if origin is not None and not (_is_ours(origin) and urlsplit(origin).netloc == request.host and _is_safe(origin)):
+    if origin is not None and not _is_own_origin(origin):
         raise CSRFError("Another origin sent this.")
+
+
+def _is_own_origin(origin: str) -> bool:
+    if origin == "null":  # as a browser says in the form of a page that is never a referrer
+        return _is_link()
+    return _is_ours(origin) and urlsplit(origin).netloc == request.host and _is_safe(origin)
 
 
 def _is_ours(origin: str) -> bool:
@@ -181,8 +187,15 @@ def _is_safe(origin: str) -> bool:
     return origin.startswith("https:") or current_app.config["SITE_URL"].startswith("http:")
 
 
+def _is_link() -> bool:
+    """Return whether the path holds the token of a one-time link."""
+    return request.path.startswith("/welcome/")
+
+
 def _add_headers(response: Response) -> Response:
     response.headers.extend(HEADERS)
+    if _is_link():
+        response.headers["Referrer-Policy"] = "no-referrer"  # or the next request would take it into the proxy's log
     if request.endpoint != "static" or response.status_code >= 400:
         response.headers["Cache-Control"] = "no-store"
     if current_app.config["SITE_URL"].startswith("https:"):

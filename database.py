@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,13 +86,16 @@ def connect_database(url: str) -> Database:
     its write lock when a transaction begins, so that none fails half-way."""
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
-        return connect(  # type: ignore[no-any-return]
+        own: Database = connect(
             f"sqlite+pool://{rest}",
             lock_type="IMMEDIATE",
             pragmas={"foreign_keys": 1, "busy_timeout": 5000},
             check_same_thread=False,
             max_connections=0,  # no limit: a thread takes one at most
         )
+        with suppress(OSError):  # SQLite itself says what is wrong
+            Path(own.database).touch(mode=0o600, exist_ok=False)  # SQLite would let everybody read it
+        return own
     # No request waits for ever for a connection, for a lock, or for a network that has gone silent.
     bounds = {"connect_timeout": 3, "tcp_user_timeout": 5000, "options": "-c lock_timeout=4000"}
     return connect(  # type: ignore[no-any-return]

@@ -111,3 +111,23 @@ def test_a_page_can_be_read_and_used_on_a_small_screen(
         wrong += violations(page)
     record_property(AXE, (2, len(wrong)))
     assert (wrong, page.evaluate(HARD_TO_PRESS), scrolls_sideways(page)) == ([], [], False)
+
+
+@on_sqlite
+def test_a_one_time_link_is_named_to_nobody_and_its_form_goes_through(at_place: Callable[..., Screen]) -> None:
+    """A form of a page that is no referrer has no origin to name either."""
+    page = at_place("welcome").page
+    referers, origins = set(), []
+
+    def see(request: Any) -> None:
+        headers = request.all_headers()
+        referers.add(headers.get("referer"))
+        if request.method == "POST":
+            origins.append(headers.get("origin"))
+
+    page.on("requestfinished", see)
+    page.reload()
+    page.get_by_label("New password", exact=True).fill("three herons and a lighthouse")
+    page.get_by_role("main").get_by_role("button").last.click()
+    page.wait_for_url("**/login*")
+    assert (referers, origins) == ({None}, ["null"])

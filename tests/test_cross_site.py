@@ -93,18 +93,33 @@ FORGERIES: dict[str, Callable[[Visit, dict[str, str]], Any]] = {
 }
 
 
+# The page of a one-time link is no referrer, and such a page's own form says so.
+WITHOUT_REFERRER = ("account.welcome", "Origin: null")
+
+
+def test_the_form_of_a_one_time_link_has_no_origin_to_name_and_is_defended_by_the_rest(site: Site) -> None:
+    visit = arrive(site, "account.welcome")
+    before, null = site.tables(Event), {"Origin": "null"}
+    assert visit.post(_without(visit.data()), headers=null).status_code == 400
+    for value in ("cross-site", "same-site"):
+        assert visit.post(visit.data(), headers={**null, "Sec-Fetch-Site": value}).status_code == 400
+    assert site.tables(Event) == before
+    assert visit.send(headers={**null, "Sec-Fetch-Site": "same-origin"}).status == 303
+
+
 @pytest.mark.parametrize("endpoint", FORMS)
 def test_a_forged_form_changes_nothing_and_is_recorded(site: Site, endpoint: str) -> None:
     """On every form; then the same form, sent by the page itself, does its work."""
     visit = arrive(site, endpoint)
     before = site.tables(Event)
     data, happened = visit.data(), kinds(site.app)
-    for name, forge in FORGERIES.items():
+    forgeries = {name: FORGERIES[name] for name in FORGERIES if (endpoint, name) != WITHOUT_REFERRER}
+    for name, forge in forgeries.items():
         answer = forge(visit, data)
         assert (answer.status_code, STALE in answer.text) == (400, True), name
         assert "Set-Cookie" not in answer.headers, name
     assert site.tables(Event) == before
-    assert kinds(site.app) == [*happened, *[EventKind.REQUEST_REFUSED] * len(FORGERIES)]
+    assert kinds(site.app) == [*happened, *[EventKind.REQUEST_REFUSED] * len(forgeries)]
 
     own = {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost", "Referer": "http://localhost/"}
     refused = site.tables()

@@ -138,7 +138,8 @@ def test_no_answer_can_be_framed_sniffed_kept_or_reached_from_another_window(
     page = ask(World(Site(make_app, make_person, **config)))
     assert page.status == status
     assert policy_of(page) == POLICY
-    for name, value in PAGE_HEADERS.items():
+    expected = {**PAGE_HEADERS, "Referrer-Policy": "no-referrer"} if answer == "no link" else PAGE_HEADERS
+    for name, value in expected.items():
         assert page.headers.getlist(name) == [value], name
     (hsts,) = page.headers.getlist("Strict-Transport-Security")
     assert int(re.findall(r"max-age=(\d+)", hsts)[0]) >= 31536000
@@ -148,6 +149,22 @@ def test_no_answer_can_be_framed_sniffed_kept_or_reached_from_another_window(
     assert page.headers.get("Content-Type", "text/; charset").startswith("text/")
     assert "charset" in page.headers.get("Content-Type", "charset")
     assert not {"Server", "X-Powered-By", "Access-Control-Allow-Origin"} & {name for name, _ in page.headers}
+
+
+def test_a_one_time_link_is_no_referrer_whatever_its_answer(site: Site) -> None:
+    """Or the request for the style sheet would carry the token into the log of whatever stands in front."""
+    visit = arrive(site, "account.welcome")
+    answers = [
+        visit.browser.open(visit.path),
+        visit.send({**visit.data(), "new_password": "short"}),
+        visit.send({}),
+        visit.browser.open(visit.path, "PUT"),
+        visit.send(),
+        visit.browser.open(visit.path),
+    ]
+    assert [answer.status for answer in answers] == [200, 422, 400, 405, 303, 404]
+    assert {answer.headers["Referrer-Policy"] for answer in answers} == {"no-referrer"}
+    assert visit.browser.open("/login").headers["Referrer-Policy"] == "same-origin"
 
 
 def test_plain_http_promises_no_https(site: Site) -> None:

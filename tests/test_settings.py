@@ -389,6 +389,24 @@ def test_the_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> 
     assert settings.load({}, tmp_path / "other")["SECRET_KEY"] != key
 
 
+def test_a_new_database_is_its_owners_alone_wherever_it_is(tmp_path: Path) -> None:
+    """And so is what SQLite keeps beside it; the rights of one that is there are its owner's affair."""
+    path = tmp_path / "anywhere.db"
+    before = os.umask(0)
+    try:
+        app = create_app({"SECRET_KEY": KEY, "DATABASE_URL": f"sqlite:///{path}"})
+        assert app.test_cli_runner().invoke(args=["db", "upgrade"]).exit_code == 0
+        with app.app_context():
+            app.extensions["store"].database.execute_sql("DELETE FROM event")
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+        assert modes == dict.fromkeys(["anywhere.db", "anywhere.db-shm", "anywhere.db-wal"], 0o600)
+        path.chmod(0o640)
+        create_app({"SECRET_KEY": KEY, "DATABASE_URL": f"sqlite:///{path}"})
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    finally:
+        os.umask(before)
+
+
 def test_processes_that_start_at_once_end_with_the_same_key(tmp_path: Path) -> None:
     start = (
         "import settings, sys, pathlib; print('ready', flush=True); sys.stdin.read();"

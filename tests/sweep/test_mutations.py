@@ -205,10 +205,20 @@ MUTATIONS = [
         instead("current_app.config['SITE_URL']", "request.host_url"),
         "hosts links",
     ),
+    Mutation("the demo has one host", "app.py:_is_ours", instead("current_app.config['DEMO']", "False"), "hosts"),
+    Mutation("and somebody says which", "settings.py:load", never("DEMO"), "settings"),
+    Mutation("a link is no referrer", "app.py:_add_headers", never("_is_link"), "headers"),
     Mutation("a body has a limit", "app.py:_configure", dropped("MAX_CONTENT_LENGTH"), "long_input"),
     Mutation("nobody frames a page", "app.py", dropped("X-Frame-Options"), "headers"),
     Mutation("nothing keeps a page", "app.py:_add_headers", without("no-store"), "headers"),
     # Admins, links, secrets at rest
+    Mutation("a pasted command is no key", "settings.py:_secret_key", never("search"), "settings"),
+    Mutation("a new database is its owner's", "database.py:connect_database", without("touch"), "settings"),
+    Mutation("reseal wants the old key", "blueprints/cli.py:reseal_keys", never("SECRET_KEY_FALLBACKS"), "keys"),
+    Mutation("what changes is named", "blueprints/cli.py:changes_database", without("echo"), "commands"),
+    Mutation(
+        "damage is no traceback", "blueprints/cli.py:Commands.invoke", instead("UNAVAILABLE", "Superseded"), "database"
+    ),
     Mutation("only admins open their pages", "blueprints/admin.py:admins_only", never("is_admin"), "people steps"),
     Mutation(
         "a demoted admin's act does not count",
