@@ -6,10 +6,10 @@ import string
 import unicodedata
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from threading import BoundedSemaphore
+from threading import Condition, Lock
 
 from passlib.context import CryptContext
 
@@ -18,11 +18,13 @@ from authn.refusals import CommonPassword, PasswordTooLong, PasswordTooShort, We
 MAX_LENGTH = 4096  # passlib's own; more is refused like any wrong password
 _LONGEST_WAIT_SECONDS = 5
 _LONGEST_LINE = 10  # who waits keeps a thread of the server busy: gunicorn.conf.py has more threads than this
+_PLACES_OF_A_NETWORK = 3  # or one right password, sent again and again, would turn everybody else away
 _TAIL = re.compile(r"[0-9!.?]{0,4}$")
 
 
 class TooBusy(Exception):
-    """Too many passwords wait to be hashed, or none of the slots came free in time. Nothing was compared."""
+    """Too many passwords wait to be hashed, in all or of one network, or none of the slots came free in time. Nothing
+    was compared."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Policy:
 
     def __init__(self, cost: Cost, slots: int = 1, min_length: int = 15, site_name: str = "") -> None:
         self._min_length, self._site_name = min_length, site_name
-        self._slots, self._places = BoundedSemaphore(slots), BoundedSemaphore(slots + _LONGEST_LINE)
+        self._slots, self._places = slots, slots + _LONGEST_LINE
+        self._line, self._line_lock = list[str](), Lock()  # the network of everybody who has a place
+        self._order, self._moved = list[object](), Condition()  # those who hash, then those who wait for a slot
         self._context = CryptContext(
             ["argon2"],
             argon2__type="ID",
@@ -72,23 +76,37 @@ class Policy:
         name, _, host = email.partition("@")
         return weakness(password, self._min_length, (self._site_name, email, name, host, host.partition(".")[0]))
 
-    def queued(self) -> AbstractContextManager[None]:
-        """Hold a place in the line while a password is verified. Raise TooBusy at once when the line is full, so that a
-        flood of sign-ins leaves threads of the server to everybody else."""
-        return _one_of(self._places, wait_seconds=0)
+    @contextmanager
+    def queued(self, network: str) -> Iterator[None]:
+        """Hold a place in the line while a password is verified or hashed. Raise TooBusy at once when the line is full,
+        so that a flood of sign-ins leaves threads of the server to everybody else, or the network has its share. One
+        that is not known is empty and has all of it."""
+        with self._line_lock:
+            has_its_share = network and self._line.count(network) >= _PLACES_OF_A_NETWORK
+            if has_its_share or len(self._line) >= self._places:
+                raise TooBusy
+            self._line.append(network)
+        try:
+            yield
+        finally:
+            with self._line_lock:
+                self._line.remove(network)
 
-    def _slot(self) -> AbstractContextManager[None]:
-        return _one_of(self._slots, _LONGEST_WAIT_SECONDS)
-
-
-@contextmanager
-def _one_of(places: BoundedSemaphore, wait_seconds: float) -> Iterator[None]:
-    if not places.acquire(timeout=wait_seconds):
-        raise TooBusy
-    try:
-        yield
-    finally:
-        places.release()
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """Wait for a slot in the order in which they came: a semaphore would let a newcomer in first, now and then."""
+        me = object()
+        with self._moved:
+            self._order.append(me)
+        try:
+            with self._moved:
+                if not self._moved.wait_for(lambda: me in self._order[: self._slots], _LONGEST_WAIT_SECONDS):
+                    raise TooBusy
+            yield
+        finally:
+            with self._moved:
+                self._order.remove(me)
+                self._moved.notify_all()
 
 
 def weakness(password: str, min_length: int, names: Sequence[str]) -> WeakPassword | None:

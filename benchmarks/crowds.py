@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 150
 def one_code(site: Site, rounds: int) -> list[Row]:
     """One code typed at once into many browsers, past the password, on 4 workers of 4 threads; how many get in."""
     statuses, rows = Counter[int](), []
-    with site.served("--workers=4", "--threads=4", ADDRESS_LIMIT="0"):
+    with site.served("--workers=4", "--threads=4", ADDRESS_LIMIT="0", TRUSTED_PROXIES="1"):
         for path, field in FORMS:
             got_in = []
             for _ in range(rounds):
@@ -58,7 +58,7 @@ def _arrives(browser: Visitor) -> bool:
 def flood(site: Site, visitors: int, floods: int, idle_seconds: float) -> list[Row]:
     """Many give their password at once, again and again, while others read pages, as they do between the floods."""
     answers, arrived, busy = Counter[str](), list[list[float]](), list[float]()
-    with site.served():
+    with site.served(TRUSTED_PROXIES="1"):
         idle, fresh = _idle_waits(site, idle_seconds), site.memory()
         for _ in range(floods):
             before = site.memory()

@@ -4,9 +4,11 @@ import re
 import socket
 import time
 from dataclasses import dataclass
+from itertools import count
 from urllib.parse import urlencode
 
 IDLE_SECONDS = 1  # gunicorn closes a connection after two
+_NUMBERS = count()
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Answer:
 class Visitor:
     def __init__(self, port: int, session: str = "") -> None:
         self._port, self._cookies, self._hidden = port, {"session": session}, dict[str, str]()
+        self._address = f"2001:db8:0:{next(_NUMBERS):x}::1"  # which a site that trusts a proxy believes
         self._socket, self._used_at = socket.socket(), 0.0
 
     def get(self, path: str) -> Answer:
@@ -45,6 +48,7 @@ class Visitor:
     def _ask(self, what: str, form: str = "") -> Answer:
         cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         head = f"{what} HTTP/1.1\r\nHost: localhost:{self._port}\r\nCookie: {cookies}\r\n"
+        head += f"X-Forwarded-For: {self._address}\r\n"
         if form:
             head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n"
         if time.monotonic() - self._used_at > IDLE_SECONDS:

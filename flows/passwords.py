@@ -1,8 +1,9 @@
 """Passwords: compared at an equal price for known, unknown and inactive addresses, and set."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
-from authn.throttle import PASSWORD
+from authn.throttle import PASSWORD, network
 from database import store
 from flows import throttle
 from flows.audit import record
@@ -15,16 +16,20 @@ def check_password(email: str, password: str, context: Context) -> User | None:
 
     Unknown, wrong and inactive cost the same: one charge, one look-up, one hash. Raise Paused when no try may be made,
     and TooBusy, with nothing charged, when too many passwords are being checked."""
-    with store().policy.queued(), throttle.charged(PASSWORD, email, context) as charge:
+    with _queued(context), throttle.charged(PASSWORD, email, context) as charge:
         user, matches = _compare(email, password)
         if not (matches and user):
             charge.is_deserved = True
             record(EventKind.PASSWORD_WRONG, context, user)
             return None
-        with store().database.atomic():
-            charge.refund()
-            record(EventKind.PASSWORD_RIGHT, context, user)
+        throttle.take_back(charge, lambda: record(EventKind.PASSWORD_RIGHT, context, user))
         return user
+
+
+def hash_password(password: str, context: Context) -> str:
+    """Return what is stored of a new password. Raise TooBusy when too many passwords are being hashed."""
+    with _queued(context):
+        return store().policy.hash(password)
 
 
 @within_transaction
@@ -48,6 +53,10 @@ def set_password(user: User, password_hash: str, context: Context) -> None:
 def forget_guesses(user: User) -> None:
     """Let go of the notice that somebody who knows the password guesses six-digit codes."""
     User.update(wrong_codes=0, wrong_codes_since=None).where(User.id == user.id).execute()
+
+
+def _queued(context: Context) -> AbstractContextManager[None]:
+    return store().policy.queued(network(context.remote_addr))
 
 
 def _compare(email: str, password: str) -> tuple[User | None, bool]:

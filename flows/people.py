@@ -9,7 +9,7 @@ from authn.throttle import EVERY_LIMIT
 from database import store
 from flows import codes, sessions, throttle
 from flows.audit import record
-from flows.passwords import check_password, set_password
+from flows.passwords import check_password, hash_password, set_password
 from flows.transactions import Context, locked
 from models import EventKind, Invitation, RecoveryCode, Session, TotpAuthenticator, User
 
@@ -18,7 +18,7 @@ def add(email: str, password: str | None, context: Context, *, is_admin: bool = 
     """Add a person at a folded address. They can sign in once a password is there."""
     if password is not None and (weakness := store().policy.weakness(password, email)):
         return weakness
-    password_hash = None if password is None else store().policy.hash(password)
+    password_hash = None if password is None else hash_password(password, context)
     try:
         with locked(context):
             user = User.create(
@@ -42,7 +42,7 @@ def change_password(session: Session, current: str, new: str, context: Context) 
     if check_password(user.email, current, context) is None:
         with sessions.locked_session(session, context):  # the second half of a double click is not told the opposite
             return WrongPassword()
-    password_hash = store().policy.hash(new)
+    password_hash = hash_password(new, context)
     with sessions.locked_session(session, context):
         set_password(user, password_hash, context)
         sessions.end_others(session)
@@ -75,7 +75,7 @@ def accept_invitation(invitation: Invitation, password: str, context: Context) -
     user = invitation.user
     if weakness := store().policy.weakness(password, user.email):
         return weakness
-    password_hash = store().policy.hash(password)
+    password_hash = hash_password(password, context)
     with locked(context, user):
         this_one = (Invitation.id == invitation.id) & Invitation.open_at(context.now)
         if not Invitation.update(used_at=context.now).where(this_one).execute():

@@ -1,19 +1,21 @@
 """Tries: each is charged, in a transaction of its own, before anything is compared. The arithmetic is in
 authn/throttle.py."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import sleep
 
 from peewee import Case
 
 from authn.throttle import EVERY_LIMIT, KNOWN, Count, Limit, Window, network
-from database import store
+from database import UNAVAILABLE, reconnect, store
 from flows.transactions import Context, for_update, within_transaction
 from models import Throttle, fingerprint
 
 # By then every count that did not reach its stop has decayed.
 _IDLE_SECONDS = max((limit.stop or 0) * limit.decay_seconds for limit in EVERY_LIMIT)
+_WAITS_SECONDS = (0.1, 0.5)  # before a refund is tried again
 
 
 @dataclass
@@ -46,9 +48,24 @@ def charged(limit: Limit, email: str, context: Context) -> Iterator[Charge]:
         yield charge
     except Exception:  # whatever it was
         if not charge.is_deserved:
+            take_back(charge)
+        raise
+
+
+def take_back(charge: Charge, tell: Callable[[], None] = lambda: None) -> None:
+    """Uncount the try and `tell` of it, both or neither. It is tried again when the database is locked, or was away for
+    a moment: nobody is to wait for a right secret."""
+    for wait in (*_WAITS_SECONDS, None):
+        try:
             with store().database.atomic():
                 charge.refund()
-        raise
+                tell()
+            return
+        except UNAVAILABLE:
+            if wait is None:
+                raise
+            reconnect()
+            sleep(wait)
 
 
 def check(limit: Limit, email: str, context: Context) -> None:

@@ -1,16 +1,20 @@
 """Tries: how many are free, the pauses after them, what ends them, and what gives new ones."""
 
+import sqlite3
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from itertools import count as count_up
+from threading import Timer
 from typing import Any
 
+import psycopg
 import pytest
 from flask import Flask
+from passlib.context import CryptContext
 
 from authn.passwords import TooBusy
 from authn.refusals import WrongCode
-from models import Event, EventKind, RecoveryCode, Throttle, TotpAuthenticator
+from models import Event, EventKind, RecoveryCode, Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.apps import few_of
 from tests.support.commands import command, link
@@ -42,7 +46,7 @@ from tests.support.people import (
     step_up,
     use_recovery_code,
 )
-from tests.support.tables import count, ids, rows
+from tests.support.tables import count, ids, kinds, rows
 
 # How many -------------------------------------------------------------------------------------------------------------
 
@@ -311,8 +315,8 @@ def test_a_full_queue_for_hashing_answers_503_and_charges_nobody(make_app, make_
 
     with ExitStack() as line:
         with suppress(TooBusy):
-            while True:
-                line.enter_context(policy.queued())
+            for number in count_up(1):
+                line.enter_context(policy.queued(f"198.51.100.{number}"))
         answers = [send() for _ in range(7)]
     assert rows(app, Throttle) == []
     with monkeypatch.context() as patch:
@@ -322,6 +326,56 @@ def test_a_full_queue_for_hashing_answers_503_and_charges_nobody(make_app, make_
     assert {int(answer.headers["Retry-After"]) for answer in answers} <= set(range(2, 9))
     assert {row["failures"] for row in rows(app, Throttle)} == {0}
     assert browser.submit(page, email=omar.email, password=PASSWORD).h1 == "Enter your code"
+
+
+def test_a_network_with_its_share_of_the_line_waits_and_nobody_else(make_app, make_person, clock) -> None:
+    """Whoever chooses a password stands in the same line."""
+    app = make_app()
+    omar, noor = make_person("omar@example.com", on=app), make_person("noor@example.com", on=app)
+    busy, policy = "2001:db8::1", app.extensions["store"].policy
+    signed_in, invited, stranger, other = (Browser(app, address) for address in (busy, busy, busy, "203.0.113.9"))
+    sign_in(signed_in, noor)
+    forms = [
+        (stranger, stranger.get("/login"), {"email": omar.email, "password": PASSWORD}),
+        (invited, invited.get(link(app, "invite", omar.email)), {"new_password": NEW_PASSWORD}),
+        (signed_in, signed_in.get("/account/password"), {"current_password": PASSWORD, "new_password": NEW_PASSWORD}),
+    ]
+    with ExitStack() as line:
+        for _ in range(3):
+            line.enter_context(policy.queued("2001:db8::"))
+        before = rows(app, User), rows(app, Throttle)
+        assert [browser.send(page, typed).status for browser, page, typed in forms] == [503] * 3
+        assert (rows(app, User), rows(app, Throttle)) == before
+        assert give_password(other, omar).h1 == "Enter your code"
+    assert [browser.send(page, typed).status for browser, page, typed in forms] == [303] * 3
+
+
+@pytest.mark.databases
+def test_a_right_password_is_not_charged_when_the_database_fails_for_a_moment_after_it(
+    app: Flask, omar: Person, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program holds SQLite's write lock; PostgreSQL ends the connection."""
+    compare, database = CryptContext.verify_and_update, app.extensions["store"].database
+
+    def fail_meanwhile(context: CryptContext, typed: str, stored: str) -> Any:
+        if engine == "postgresql":
+            (own,) = database.execute_sql("SELECT pg_backend_pid()").fetchone()
+            with closing(psycopg.connect(database.connection().info.dsn, autocommit=True)) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", (own,))
+        else:
+            path = app.config["DATABASE_URL"].removeprefix("sqlite:///")
+            other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            other.execute("BEGIN IMMEDIATE")
+            Timer(0.3, other.close).start()
+        return compare(context, typed, stored)
+
+    if engine == "sqlite":
+        database.pragma("busy_timeout", 1, permanent=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(CryptContext, "verify_and_update", fail_meanwhile)
+        assert give_password(Browser(app), omar).h1 == "Enter your code"
+    assert {row["failures"] for row in rows(app, Throttle)} == {0}
+    assert kinds(app).count(EventKind.PASSWORD_RIGHT) == 1
 
 
 def test_made_up_addresses_fill_the_table_no_faster_than_an_address_may_try_and_not_for_ever(

@@ -2,7 +2,8 @@
 
 import re
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from statistics import median
 
 import pytest
@@ -226,12 +227,53 @@ def test_no_more_passwords_are_hashed_at_once_than_there_are_slots(monkeypatch: 
     assert (max(most), len(most)) == (2, 6)
 
 
+def test_whoever_waits_for_a_slot_has_it_before_one_who_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, begun, hash_one = Policy(Cost(8, 1, 1), slots=1), list[str](), CryptContext.hash
+
+    def note(context: CryptContext, password: str) -> str:
+        begun.append(password)
+        time.sleep(0.1)
+        return str(hash_one(context, password))
+
+    def come_back() -> None:
+        for password in ("first", "again"):
+            policy.hash(password)
+
+    def wait(password: str) -> None:
+        while not begun:
+            time.sleep(0.001)
+        policy.hash(password)
+
+    monkeypatch.setattr(CryptContext, "hash", note)
+    at_once([come_back, partial(wait, "one"), partial(wait, "two")])
+    assert (begun[0], {*begun[1:3]}, begun[3]) == ("first", {"one", "two"}, "again")
+
+
 def test_ten_may_wait_for_a_slot_and_the_next_is_turned_away() -> None:
     policy = Policy(Cost(8, 1, 1), slots=2)
     with ExitStack() as line:
-        for _ in range(12):
-            line.enter_context(policy.queued())
+        for number in range(12):
+            line.enter_context(policy.queued(f"203.0.113.{number}"))
         with pytest.raises(TooBusy):
-            line.enter_context(policy.queued())
-    with policy.queued():
+            line.enter_context(policy.queued("203.0.113.12"))
+    with policy.queued("203.0.113.12"):
         assert policy.verify(GOOD, policy.hash(GOOD)) == (True, None)
+
+
+def test_one_network_has_at_most_three_places_in_the_line_and_leaves_the_others_to_others() -> None:
+    policy, busy = Policy(Cost(8, 1, 1), slots=1), "203.0.113.7"
+    with ExitStack() as line:
+        places = [line.enter_context(ExitStack()) for _ in range(3)]
+        for place in places:
+            place.enter_context(policy.queued(busy))
+        with pytest.raises(TooBusy):
+            line.enter_context(policy.queued(busy))
+        others = [line.enter_context(policy.queued(f"2001:db8:0:{number}::")) for number in range(8)]
+        assert len(others) == 8
+        places[0].close()
+        line.enter_context(policy.queued(busy))
+        with pytest.raises(TooBusy):
+            line.enter_context(policy.queued(busy))
+    for _ in range(20):  # a place that was left is free again, also when an error ends it
+        with suppress(ZeroDivisionError), policy.queued(busy):
+            raise ZeroDivisionError

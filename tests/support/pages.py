@@ -152,9 +152,9 @@ class Browser:
         found = self.client.get_cookie(name, domain="localhost")
         return found.value if found else None
 
-    def copy(self) -> "Browser":
-        """Another browser that somebody has put this one's cookies into."""
-        other = Browser(self.app, self.address, self.base_url)
+    def copy(self, address: str = "") -> "Browser":
+        """Another browser that somebody has put this one's cookies into, perhaps at another address."""
+        other = Browser(self.app, address or self.address, self.base_url)
         for name in ("session", "known-browser"):
             if value := self.cookie(name):
                 other.client.set_cookie(name, value, domain="localhost")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPMessage
 from http.cookies import SimpleCookie
+from itertools import count
 from pathlib import Path
 from threading import local
 from typing import Any
@@ -28,6 +29,7 @@ from tests.support.apps import CHEAP, ROOT
 from tests.support.pages import Browser, Form, Page, read_page
 from tests.support.people import NEW_PASSWORD
 
+ADDRESSES = count()
 SHARED = ("DATABASE_URL", "SECRET_KEY", "RECOVERY_CODES_ENABLED", "SIGN_IN_SECONDS", "ENROLLMENT_SECONDS")
 
 
@@ -119,8 +121,9 @@ class Site:
     server: subprocess.Popen[bytes]
     log: Path
 
-    def browser(self) -> "RemoteBrowser":
-        return RemoteBrowser(self)
+    def browser(self, address: str = "") -> "RemoteBrowser":
+        """One at this address, or at one of its own."""
+        return RemoteBrowser(self, address or f"2001:db8:0:{next(ADDRESSES):x}::1")
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
@@ -152,7 +155,8 @@ def served(
 ) -> Iterator[Site]:
     """Gunicorn on a free port of this machine, with the settings and database of the app; ended by its pid. `before` is
     what its command line begins with."""
-    given = {key: app.config[key] for key in SHARED} | {"PASSWORD_HASH_COST": CHEAP, "ADDRESS_LIMIT": 0} | settings
+    usual = {"PASSWORD_HASH_COST": CHEAP, "ADDRESS_LIMIT": 0, "TRUSTED_PROXIES": 1}
+    given = {key: app.config[key] for key in SHARED} | usual | settings
     with socket.socket() as listener, (folder / "server.log").open("ab") as log:
         listener.bind(("127.0.0.1", 0))
         listener.listen(256)
@@ -195,10 +199,10 @@ class Answer:
 
 
 class RemoteBrowser(Browser):
-    """A visitor's browser, over HTTP. Each request has a connection of its own."""
+    """A visitor's browser, over HTTP through a proxy that says its address. Each request has its own connection."""
 
-    def __init__(self, site: Site) -> None:
-        self.site, self.cookies = site, dict[str, str]()
+    def __init__(self, site: Site, address: str) -> None:
+        self.site, self.address, self.cookies = site, address, dict[str, str]()
         self.seconds = 0.0  # what the last answer took
         self.sent = 0  # requests that have left
 
@@ -210,7 +214,8 @@ class RemoteBrowser(Browser):
     def ask(self, path: str, method: str = "GET", data: Any = None, die_at: int = 0) -> Answer:
         """One request, as it is answered; its cookies are not kept. Died when the worker has died of it."""
         body = urlencode(data, doseq=True) if method == "POST" else None
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        headers = {"Cookie": cookies, "X-Forwarded-For": self.address}
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         if die_at:
@@ -238,7 +243,7 @@ class RemoteBrowser(Browser):
         return self.cookies.get(name)
 
     def copy(self) -> "RemoteBrowser":
-        other = RemoteBrowser(self.site)
+        other = RemoteBrowser(self.site, self.address)
         other.cookies = dict(self.cookies)
         return other
 

@@ -107,14 +107,17 @@ MUTATIONS = [
     Mutation("one address has a limit", f"{THROTTLE}:_charge_address", never("limit"), "throttle"),
     Mutation(
         "a right password clears no other count",
-        "flows/passwords.py:check_password",
-        instead("charge.refund()", "throttle.forget(throttle.throttle.EVERY_LIMIT, email)"),
+        f"{THROTTLE}:take_back",
+        instead(
+            "charge.refund()", "Throttle.delete().where(Throttle.account == charge.account.split(':')[1]).execute()"
+        ),
         "throttle sign_in",
     ),
+    Mutation("a refund is tried again", f"{THROTTLE}:take_back", handled("UNAVAILABLE", "raise"), "throttle"),
     Mutation(
         "passwords are hashed in slots",
-        "authn/passwords.py:__init__",
-        instead("BoundedSemaphore(slots)", "BoundedSemaphore(99)"),
+        "authn/passwords.py:_slot",
+        instead("self._order[: self._slots]", "self._order"),
         "authn/test_passwords",
     ),
     Mutation(
@@ -122,6 +125,9 @@ MUTATIONS = [
         "authn/passwords.py:__init__",
         instead("_LONGEST_LINE", "10**6"),
         "authn/test_passwords",
+    ),
+    Mutation(
+        "one network has three places", "authn/passwords.py:queued", unsaid("has_its_share"), "authn/test_passwords"
     ),
     Mutation(
         "nobody's password costs the same",
@@ -191,6 +197,19 @@ MUTATIONS = [
     ),
     Mutation(
         "and dies with the password", f"{BROWSERS}:_mark", instead("user.password_changed_at", "0"), "known_browsers"
+    ),
+    # The record
+    Mutation(
+        "the password alone does not fill it",
+        "flows/audit.py:record",
+        instead("_hour_key(event) if kind in _REPEATABLE else None", "None"),
+        "repeated_events",
+    ),
+    Mutation(
+        "nor what is refused before the end of a sign-in",
+        f"{SESSION}:signed_in_person",
+        unsaid("is_signed_in"),
+        "repeated_events",
     ),
     # Requests
     Mutation("next is one plain path", f"{PATHS}:safe_next", instead("not _PLAIN.fullmatch(path)", "False"), "next"),
