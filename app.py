@@ -22,6 +22,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import database
 import settings
+from authn.events import EventKind
 from authn.passwords import Policy, TooBusy
 from authn.sealing import Keyring, Unreadable
 from authn.throttle import Paused
@@ -31,7 +32,7 @@ from flows.audit import record, recorded
 from flows.codes import CodesAreOff
 from flows.transactions import Superseded
 from mail import Mailer
-from models import EventKind, User
+from models import User
 
 BODY_LIMIT_BYTES = 64 * 1024
 RETRY_SECONDS = 30

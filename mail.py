@@ -15,7 +15,8 @@ from time import monotonic, sleep
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from models import Event, EventKind
+from authn.events import EventKind
+from models import Event
 from settings import is_loopback
 
 log = logging.getLogger("sparekey.mail")

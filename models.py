@@ -22,20 +22,6 @@ class SecondFactor(StrEnum):
     RECOVERY = auto()
 
 
-# What an event tells. The sentences for them are in blueprints/messages.toml.
-EventKind = StrEnum(
-    "EventKind",
-    "USER_CREATED USER_INVITED INVITATION_USED USER_ACTIVATED USER_DEACTIVATED ADMIN_MADE ADMIN_REMOVED MFA_RESET "
-    "PASSWORD_RIGHT PASSWORD_WRONG PASSWORD_CHANGED CODE_WRONG CODE_REPLAYED PAUSED UNLOCKED STEPPED_UP "
-    "PASSWORD_KNOWN WRONG_CODES_DISMISSED "
-    "SIGNED_IN SIGNED_OUT SIGN_IN_ENDED SESSION_REVOKED REQUEST_REFUSED UNREADABLE "
-    "ENROLLMENT_STARTED ENROLLMENT_CODE_WRONG AUTHENTICATOR_ADDED AUTHENTICATOR_REPLACED DEVICE_KEPT DEVICE_MISSING "
-    "RECOVERY_CODE_MADE RECOVERY_CODE_SAVED RECOVERY_CODE_CLAIMED RECOVERY_CODE_SPENT RECOVERY_CODE_WRONG "
-    "RECOVERY_CODE_OLD RECOVERY_CODE_BUSY RECOVERY_CODE_WHILE_OFF RECOVERY_NOTICE_DISMISSED "
-    "RECOVERY_CODES_ENABLED RECOVERY_CODES_DISABLED KEYS_RESEALED EVENTS_PRUNED",
-)
-
-
 class Table(db.Model):
     """Times are integer seconds UTC. The database gives no id twice, so an id that was read means that row for good."""
 
@@ -366,7 +352,7 @@ class Event(Table):
 
     id = db.AutoField()
     at = db.BigIntegerField(index=True)
-    kind = db.CharField(max_length=32)  # an EventKind
+    kind = db.CharField(max_length=32)  # an authn.events.EventKind
     user = db.ForeignKeyField(User, null=True, on_delete="SET NULL", index=False)  # see Meta
     actor = db.CharField()
     remote_addr = db.CharField(max_length=45)

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 from flask import current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from authn.events import EventKind
 from authn.steps import Step
 from blueprints.paths import path_of, safe_next
 from blueprints.session import context, current_session, now, signed_in_person, to_due_page, visit
 from flows import sessions
 from flows.audit import record
-from models import EventKind, Session, recovery_codes_are_on
+from models import Session, recovery_codes_are_on
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -8,9 +8,10 @@ from typing import Any
 from flask import Flask, current_app, request
 
 from authn import recovery_codes, totp
+from authn.events import EventKind
 from authn.refusals import Refusal, RetiredCode
 from blueprints.session import ended, now
-from models import Event, EventKind, SecondFactor
+from models import Event, SecondFactor
 
 SENTENCES: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 

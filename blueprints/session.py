@@ -10,12 +10,13 @@ from flask_wtf.csrf import generate_csrf
 from itsdangerous import BadSignature
 from werkzeug.wrappers import Response
 
+from authn.events import EventKind
 from authn.steps import Step
 from blueprints.known_browser import known_browser, remember
 from blueprints.paths import safe_next, with_notice
 from flows import sessions
 from flows.transactions import Context
-from models import EventKind, Session, User, recovery_codes_are_on
+from models import Session, User, recovery_codes_are_on
 
 PAGES = {
     Step.CHALLENGE: "login.code",

@@ -8,39 +8,17 @@ from typing import Any
 
 from blinker import Signal
 
+from authn.events import REPEATABLE, EventKind
 from authn.throttle import network
 from database import store
 from flows.transactions import Context
-from models import Event, EventKind, User
+from models import Event, User
 
 log = logging.getLogger("sparekey.events")
 
 recorded = Signal()  # sent with event=, the app's store as sender, once an event is committed
 
 _PORTION = 10_000  # rows deleted in one transaction, so that sign-ins go on meanwhile
-
-# What somebody with the password alone, or nobody, can bring about as often as they like. Nothing of it is mailed.
-_REPEATABLE = frozenset(
-    {
-        EventKind.PASSWORD_RIGHT,
-        EventKind.PASSWORD_WRONG,
-        EventKind.CODE_WRONG,
-        EventKind.CODE_REPLAYED,
-        EventKind.PAUSED,
-        EventKind.SIGNED_OUT,
-        EventKind.SIGN_IN_ENDED,
-        EventKind.REQUEST_REFUSED,
-        EventKind.UNREADABLE,
-        EventKind.ENROLLMENT_STARTED,
-        EventKind.ENROLLMENT_CODE_WRONG,
-        EventKind.RECOVERY_CODE_MADE,
-        EventKind.RECOVERY_CODE_CLAIMED,
-        EventKind.RECOVERY_CODE_WRONG,
-        EventKind.RECOVERY_CODE_OLD,
-        EventKind.RECOVERY_CODE_BUSY,
-        EventKind.RECOVERY_CODE_WHILE_OFF,
-    }
-)
 
 
 def record(kind: EventKind, context: Context, user: User | None = None, detail: str = "") -> None:
@@ -56,7 +34,7 @@ def record(kind: EventKind, context: Context, user: User | None = None, detail: 
         "detail": detail,
     }
     event = Event(**row)
-    event.id, event.count = _write({**row, "hour_key": _hour_key(event) if kind in _REPEATABLE else None})
+    event.id, event.count = _write({**row, "hour_key": _hour_key(event) if kind in REPEATABLE else None})
     sender = store()
 
     def tell() -> None:

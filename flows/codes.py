@@ -3,20 +3,13 @@
 from typing import Any
 
 from authn import recovery_codes
+from authn.events import EventKind
 from authn.refusals import FixedByConfiguration, Refusal, Retirement
 from authn.sealing import Purpose
 from database import store
 from flows.audit import record
 from flows.transactions import Context, locked, within_transaction
-from models import (
-    EventKind,
-    RecoveryCode,
-    Session,
-    Setting,
-    User,
-    recovery_codes_are_fixed,
-    recovery_codes_are_on,
-)
+from models import RecoveryCode, Session, Setting, User, recovery_codes_are_fixed, recovery_codes_are_on
 
 _SHOWN_NO_MORE: dict[Any, Any] = {RecoveryCode.session: None, RecoveryCode.sealed_code: None}
 

@@ -1,6 +1,7 @@
 """People who have been here for long, for the demo and for tests."""
 
 from authn import recovery_codes, totp
+from authn.events import EventKind
 from authn.sealing import Purpose
 from authn.throttle import EVERY_LIMIT
 from database import store
@@ -9,7 +10,7 @@ from flows.audit import record
 from flows.enrollment import add_app
 from flows.passwords import forget_guesses
 from flows.transactions import Context, locked
-from models import Event, EventKind, Invitation, RecoveryCode, TotpAuthenticator, User
+from models import Event, Invitation, RecoveryCode, TotpAuthenticator, User
 
 
 def enroll(user: User, context: Context, recovery_code: str | None = None) -> None:

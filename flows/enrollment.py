@@ -3,6 +3,7 @@
 from typing import Any
 
 from authn import totp
+from authn.events import EventKind
 from authn.refusals import NotSixDigits, Refusal, WrongCode
 from authn.sealing import Purpose
 from authn.steps import Cause, Step
@@ -11,7 +12,7 @@ from database import store
 from flows import codes, sessions, throttle
 from flows.audit import record
 from flows.transactions import Context, Superseded, within_transaction
-from models import Enrollment, EventKind, RecoveryCode, SecondFactor, Session, TotpAuthenticator, User
+from models import Enrollment, RecoveryCode, SecondFactor, Session, TotpAuthenticator, User
 
 
 def begin(session: Session, context: Context) -> Enrollment:

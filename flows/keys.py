@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+from authn.events import EventKind
 from authn.sealing import Purpose, Unreadable
 from database import store
 from flows.audit import record
 from flows.transactions import Context, locked
-from models import Enrollment, EventKind, RecoveryCode, TotpAuthenticator, User
+from models import Enrollment, RecoveryCode, TotpAuthenticator, User
 
 
 @dataclass

@@ -3,12 +3,13 @@
 from contextlib import AbstractContextManager
 from typing import Any
 
+from authn.events import EventKind
 from authn.throttle import PASSWORD, network
 from database import store
 from flows import throttle
 from flows.audit import record
 from flows.transactions import Context, within_transaction
-from models import EventKind, Invitation, User
+from models import Invitation, User
 
 
 def check_password(email: str, password: str, context: Context) -> User | None:

@@ -3,6 +3,7 @@
 from peewee import IntegrityError
 
 from authn import tokens
+from authn.events import EventKind
 from authn.refusals import AddressTaken, LastAdmin, LinkUsed, Refusal, Retirement, WrongPassword
 from authn.steps import Cause
 from authn.throttle import EVERY_LIMIT
@@ -11,7 +12,7 @@ from flows import codes, sessions, throttle
 from flows.audit import record
 from flows.passwords import check_password, hash_password, set_password
 from flows.transactions import Context, locked
-from models import EventKind, Invitation, RecoveryCode, Session, TotpAuthenticator, User
+from models import Invitation, RecoveryCode, Session, TotpAuthenticator, User
 
 
 def add(email: str, password: str | None, context: Context, *, is_admin: bool = False) -> Refusal | None:

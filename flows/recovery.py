@@ -4,6 +4,7 @@ about the lost device. And the other ways to the prompt."""
 from typing import Any
 
 from authn import clocks, recovery_codes
+from authn.events import EventKind
 from authn.refusals import (
     CodeInUse,
     MalformedCode,
@@ -20,7 +21,7 @@ from database import store
 from flows import codes, enrollment, sessions, throttle
 from flows.audit import record
 from flows.transactions import Context, Superseded
-from models import Enrollment, EventKind, RecoveryCode, SecondFactor, Session, User, recovery_codes_are_on
+from models import Enrollment, RecoveryCode, SecondFactor, Session, User, recovery_codes_are_on
 
 _EVENTS = {Cause.DEVICE_KEPT: EventKind.DEVICE_KEPT, Cause.DEVICE_LATER: EventKind.DEVICE_MISSING}
 

@@ -3,6 +3,7 @@
 from peewee import fn
 
 from authn import totp
+from authn.events import EventKind
 from authn.refusals import NotSixDigits, Refusal, UsedCode, WrongCode, WrongPassword
 from authn.sealing import Unreadable
 from authn.steps import Cause
@@ -12,7 +13,7 @@ from flows.audit import record
 from flows.passwords import check_password, forget_guesses
 from flows.throttle import Charge
 from flows.transactions import Context, Superseded, within_transaction
-from models import EventKind, SecondFactor, Session, TotpAuthenticator, User
+from models import SecondFactor, Session, TotpAuthenticator, User
 
 
 def pass_challenge(session: Session, typed: str, context: Context) -> Refusal | None:

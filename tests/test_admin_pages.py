@@ -3,7 +3,8 @@
 import pytest
 from flask import Flask
 
-from models import Event, EventKind, Setting
+from authn.events import EventKind
+from models import Event, Setting
 from tests.support.pages import Browser
 from tests.support.people import Person, give_password, sign_in, use_recovery_code
 from tests.support.tables import count, ids, rows

@@ -10,7 +10,8 @@ from urllib.parse import quote, urlencode
 import pytest
 from flask import Flask
 
-from models import TABLES, Event, EventKind, RecoveryCode, Throttle, User
+from authn.events import EventKind
+from models import TABLES, Event, RecoveryCode, Throttle, User
 from tests.support.apps import few_of, left_to_the_sweep
 from tests.support.forms import FORMS, URLENCODED, WITH_FIELDS, Site, arrive, bare, still_works
 from tests.support.pages import Browser, Form, Page

@@ -8,12 +8,13 @@ import pytest
 from flask import Flask
 
 from authn import totp
+from authn.events import EventKind
 from authn.passwords import Cost, Policy
 from authn.refusals import LinkUsed, WrongPassword
 from authn.throttle import PASSWORD as PASSWORDS
 from flows import enrollment, passwords, people, recovery, second_factor, sessions, throttle
 from flows.transactions import Context, Superseded
-from models import Enrollment, EventKind, Invitation, RecoveryCode, Session, Throttle, TotpAuthenticator, User
+from models import Enrollment, Invitation, RecoveryCode, Session, Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.apps import KEY, on_postgresql
 from tests.support.commands import run, said

@@ -13,7 +13,8 @@ import click
 import pytest
 from flask import Flask
 
-from models import Event, EventKind, Setting, TotpAuthenticator, User
+from authn.events import EventKind
+from models import Event, Setting, TotpAuthenticator, User
 from tests.support.apps import KEY, ROOT
 from tests.support.commands import actors, one_line, people, refusal, run, said
 from tests.support.forms import Site

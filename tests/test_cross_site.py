@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from models import Event, EventKind, Session
+from authn.events import EventKind
+from models import Event, Session
 from tests.support import acts
 from tests.support.apps import few_of
 from tests.support.forms import (

@@ -8,7 +8,8 @@ import pytest
 from flask import Flask
 
 from authn import email_addresses, totp
-from models import Enrollment, EventKind, RecoveryCode, Session, TotpAuthenticator
+from authn.events import EventKind
+from models import Enrollment, RecoveryCode, Session, TotpAuthenticator
 from tests.support.pages import Browser, Page, csrf, post
 from tests.support.people import (
     PASSWORD,

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from models import Event, EventKind, RecoveryCode, Session, TotpAuthenticator, User
+from authn.events import EventKind
+from models import Event, RecoveryCode, Session, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.commands import run
 from tests.support.forms import Site, arrive

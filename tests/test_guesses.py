@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from models import EventKind
+from authn.events import EventKind
 from tests.support.commands import command
 from tests.support.guesses import wrong_one_time_code
 from tests.support.pages import Browser

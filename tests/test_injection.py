@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 import pytest
 from flask import Flask
 
-from models import Event, EventKind, Throttle
+from authn.events import EventKind
+from models import Event, Throttle
 from tests.support.apps import few_of
 from tests.support.forms import WITH_FIELDS, Site, arrive, bare, refuses, still_works
 from tests.support.pages import Browser, Page

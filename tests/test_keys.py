@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from models import Enrollment, EventKind, RecoveryCode, TotpAuthenticator, User
+from authn.events import EventKind
+from models import Enrollment, RecoveryCode, TotpAuthenticator, User
 from tests.support.apps import KEY, ROOT
 from tests.support.commands import refusal, run, said
 from tests.support.cookies import moved, opened

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from models import EventKind
+from authn.events import EventKind
 from tests.support import acts
 from tests.support.commands import link
 from tests.support.forms import FORMS, Site, bare

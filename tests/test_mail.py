@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask
 
+from authn.events import EventKind
 from flows.audit import recorded
-from models import EventKind
 from tests.support.inbox import Inbox, listening
 from tests.support.pages import Browser
 from tests.support.people import NEW_PASSWORD, PASSWORD, Person, enroll, half, save_new_code, sign_in, use_recovery_code

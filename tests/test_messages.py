@@ -7,9 +7,9 @@ import pytest
 from flask import Flask
 
 from authn import refusals
+from authn.events import EventKind
 from authn.refusals import LinkUsed, NoSuchSession, Refusal, RetiredCode, Retirement, WeakPassword
 from blueprints.messages import SENTENCES, explain
-from models import EventKind
 
 BASES = {Refusal, WeakPassword}
 WITH_A_PAGE_OF_THEIR_OWN = {LinkUsed, NoSuchSession}

@@ -5,7 +5,8 @@ import re
 import pytest
 from flask import Flask
 
-from models import Event, EventKind, Invitation, RecoveryCode, Session, Setting, Throttle, User
+from authn.events import EventKind
+from models import Event, Invitation, RecoveryCode, Session, Setting, Throttle, User
 from tests.support import acts
 from tests.support.commands import run
 from tests.support.forms import FORMS, Site, arrive

@@ -7,8 +7,9 @@ from functools import partial
 import pytest
 from flask import Flask
 
+from authn.events import EventKind
 from authn.refusals import Retirement
-from models import EventKind, RecoveryCode, Session, Throttle, TotpAuthenticator, User
+from models import RecoveryCode, Session, Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.apps import few_of
 from tests.support.cookies import opened, set_cookies

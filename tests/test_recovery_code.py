@@ -11,8 +11,9 @@ import pytest
 from flask import Flask
 
 from authn import recovery_codes
+from authn.events import EventKind
 from authn.refusals import Retirement
-from models import EventKind, RecoveryCode, SecondFactor, Session, Throttle
+from models import RecoveryCode, SecondFactor, Session, Throttle
 from tests.support.apps import on_sqlite
 from tests.support.cookies import opened
 from tests.support.guesses import WRONG, failures

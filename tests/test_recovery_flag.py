@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import pytest
 from flask import Flask
 
-from models import EventKind, RecoveryCode, Throttle, TotpAuthenticator
+from authn.events import EventKind
+from models import RecoveryCode, Throttle, TotpAuthenticator
 from tests.support.pages import Browser, Page, csrf, post
 from tests.support.people import (
     WELL_FORMED,

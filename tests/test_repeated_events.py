@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from authn.events import EventKind
 from flows.audit import recorded
 from mail import SUBJECTS
-from models import Event, EventKind
+from models import Event
 from tests.support import acts
 from tests.support.apps import few_of
 from tests.support.commands import run

@@ -11,7 +11,8 @@ import pytest
 from flask import Flask
 
 from authn import recovery_codes, totp
-from models import TABLES, Enrollment, Event, EventKind, RecoveryCode, Session, Throttle, TotpAuthenticator, User
+from authn.events import EventKind
+from models import TABLES, Enrollment, Event, RecoveryCode, Session, Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.apps import on_sqlite
 from tests.support.cookies import payload, signed

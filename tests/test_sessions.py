@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from models import EventKind, RecoveryCode, Session, TotpAuthenticator
+from authn.events import EventKind
+from models import RecoveryCode, Session, TotpAuthenticator
 from tests.support.apps import few_of
 from tests.support.commands import command, link
 from tests.support.cookies import opened, set_cookies

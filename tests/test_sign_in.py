@@ -7,7 +7,8 @@ from threading import Barrier
 import pytest
 from flask import Flask
 
-from models import EventKind, Session, Throttle, User
+from authn.events import EventKind
+from models import Session, Throttle, User
 from tests.support import acts
 from tests.support.forms import Site
 from tests.support.guesses import USED, WRONG, failures, taken_at_enrollment

@@ -8,7 +8,8 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from models import EventKind, RecoveryCode, Session, Throttle, TotpAuthenticator
+from authn.events import EventKind
+from models import RecoveryCode, Session, Throttle, TotpAuthenticator
 from tests.support.apps import left_to_the_sweep
 from tests.support.commands import command
 from tests.support.pages import Browser, Page, csrf, post

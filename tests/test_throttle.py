@@ -12,9 +12,10 @@ import pytest
 from flask import Flask
 from passlib.context import CryptContext
 
+from authn.events import EventKind
 from authn.passwords import TooBusy
 from authn.refusals import WrongCode
-from models import Event, EventKind, RecoveryCode, Throttle, TotpAuthenticator, User
+from models import Event, RecoveryCode, Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.apps import few_of
 from tests.support.commands import command, link

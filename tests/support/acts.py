@@ -5,12 +5,13 @@ from contextlib import AbstractContextManager
 
 from flask import Flask
 
+from authn.events import EventKind
 from authn.refusals import Refusal
 from authn.throttle import EVERY_LIMIT
 from authn.throttle import PASSWORD as PASSWORDS
 from flows import audit, codes, demo, passwords, people, second_factor, sessions, throttle
 from flows.transactions import Context, locked
-from models import EventKind, Session, TotpAuthenticator, User
+from models import Session, TotpAuthenticator, User
 from tests.support.people import PASSWORD, Clock
 
 AGENT = "a browser"

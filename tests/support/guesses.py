@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from flask import Flask
 
+from authn.events import EventKind
 from authn.throttle import KNOWN
-from models import EventKind, Throttle
+from models import Throttle
 from tests.support.pages import Browser, Page
 from tests.support.people import WELL_FORMED, Person, give_password, half, scan, use_recovery_code
 from tests.support.tables import rows

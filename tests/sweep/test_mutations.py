@@ -202,7 +202,7 @@ MUTATIONS = [
     Mutation(
         "the password alone does not fill it",
         "flows/audit.py:record",
-        instead("_hour_key(event) if kind in _REPEATABLE else None", "None"),
+        instead("_hour_key(event) if kind in REPEATABLE else None", "None"),
         "repeated_events",
     ),
     Mutation(

@@ -3,8 +3,9 @@
 from peewee import OperationalError
 from werkzeug.exceptions import BadRequest
 
+from authn.events import EventKind
 from authn.passwords import TooBusy
-from models import EventKind, User
+from models import User
 from tests.support import acts
 from tests.support.pages import Browser
 from tests.support.people import give_password, save_new_code, scan, sign_in
