@@ -225,10 +225,10 @@ def test_resealing_brings_back_no_code_that_is_saved_meanwhile(make_app, make_pe
         return seal(plain, purpose, owner)
 
     monkeypatch.setattr(keyring, "seal", seal_late)
-    assert said(run(both, "keys", "reseal")).startswith("Resealed 1 values;"), "her app's secret"
+    assert said(run(both, "keys", "reseal")).startswith("The newest key opens 2 of 2 sealed values (1 "), "her app"
     assert count(both, RecoveryCode, RecoveryCode.sealed_code.is_null()) == 1
     browser.press(browser.get("/account/recovery-code"), "Make a new code")
-    assert said(run(both, "keys", "reseal")).startswith("Resealed 1 values;"), "the code not saved yet"
+    assert said(run(both, "keys", "reseal")).startswith("The newest key opens 2 of 2 sealed values (1 "), "her code"
 
 
 # Ends -----------------------------------------------------------------------------------------------------------------

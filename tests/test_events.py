@@ -17,6 +17,7 @@ from flask import Flask
 from authn.events import EventKind
 from models import Event, RecoveryCode, Session, TotpAuthenticator, User
 from tests.support import acts
+from tests.support.apps import KEY
 from tests.support.commands import run
 from tests.support.forms import Site, arrive
 from tests.support.pages import Browser
@@ -362,6 +363,7 @@ def old_events_removed(scene: Scene) -> None:
 
 @case(EventKind.KEYS_RESEALED)
 def keys_resealed(scene: Scene) -> None:
+    scene.app.config["SECRET_KEY_FALLBACKS"] = [KEY]
     scene.command("keys", "reseal")
 
 

@@ -127,7 +127,7 @@ class Machine:
             os.killpg(int((self.state / "pid").read_text()), signal.SIGKILL)
 
     def browser(self) -> RemoteBrowser:
-        return RemoteBrowser(self)  # type: ignore[arg-type]
+        return RemoteBrowser(self, "203.0.113.7")  # type: ignore[arg-type]
 
     def settings(self) -> dict[str, str]:
         return dict(re.findall("^FLASK_([A-Z_]+)='(.*)'$", (self.folder / ".env").read_text(), re.MULTILINE))
