@@ -121,7 +121,7 @@ def test_a_one_time_link_is_named_to_nobody_and_its_form_goes_through(at_place: 
 
     def see(request: Any) -> None:
         headers = request.all_headers()
-        referers.add(headers.get("referer"))
+        referers.add(headers.get("referer", ""))
         if request.method == "POST":
             origins.append(headers.get("origin"))
 
@@ -130,4 +130,5 @@ def test_a_one_time_link_is_named_to_nobody_and_its_form_goes_through(at_place: 
     page.get_by_label("New password", exact=True).fill("three herons and a lighthouse")
     page.get_by_role("main").get_by_role("button").last.click()
     page.wait_for_url("**/login*")
-    assert (referers, origins) == ({None}, ["null"])
+    of_this_page = {referer for referer in referers if "/login" not in referer}  # the next page asks for its own files
+    assert (of_this_page, origins) == ({""}, ["null"])
