@@ -204,7 +204,7 @@ def test_a_right_code_that_came_too_late_is_no_failure(app: Flask, omar: Person,
         sessions.end(code_late, EventKind.SIGNED_OUT, context)
         with pytest.raises(Superseded):
             recovery.claim(code_late, omar.recovery_code or "", context)
-    assert {row["failures"] for row in rows(app, Throttle)} == {0}
+    assert rows(app, Throttle) == []
 
 
 OLD_KEY = "an-earlier-key-of-the-tests-0123456789abcdef"

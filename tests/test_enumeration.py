@@ -117,11 +117,21 @@ def test_the_database_is_asked_the_same_whoever_it_is(site: Site, who: str, capl
     """One charge, one look-up, one record, so that no query tells by its time what the hash does not."""
     make, password = PEOPLE[who]
     person = make(site)
+    try_password(site, "somebody-else@example.com", password)  # the address has been counted once
     asked = [statements(caplog, partial(try_password, site, email, password)) for email in (person.email, NOBODY)]
     assert asked[0] == asked[1]
     assert len(asked[0]) >= 3
     if who == "with an app and a saved code":
         assert statements(caplog, partial(try_password, site, person.email, PASSWORD)) != asked[0]
+
+
+@pytest.mark.databases
+def test_who_has_just_signed_in_is_refused_like_somebody_unknown(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """A sign-in leaves no row of its charges behind, which the next one to try would be spared making."""
+    sign_in(Browser(site.app), site.omar)
+    try_password(site, "somebody-else@example.com", WRONG)
+    asked = [statements(caplog, partial(try_password, site, email, WRONG)) for email in (site.omar.email, NOBODY)]
+    assert asked[0] == asked[1]
 
 
 def test_a_pause_is_told_for_addresses_that_nobody_has_as_well(site: Site, clock: Clock) -> None:
@@ -193,6 +203,7 @@ def test_checking_a_recovery_code_takes_no_longer_with_many_old_ones(
         wrong = {"recovery_code": "7F3K-9QXM-2D8R-HJ5T-V0WB-4NZ3"}
         return statements(caplog, lambda: browser.send(page, wrong))
 
+    asked()  # a first try is counted in a new row
     few = asked()
     with site.app.app_context():
         omar = User.get(User.email == site.omar.email)

@@ -325,7 +325,7 @@ def test_a_full_queue_for_hashing_answers_503_and_charges_nobody(make_app, make_
         answers += [send() for _ in range(7)]
     assert {(answer.status, answer.h1) for answer in answers} == {(503, "Many people are signing in just now")}
     assert {int(answer.headers["Retry-After"]) for answer in answers} <= set(range(2, 9))
-    assert {row["failures"] for row in rows(app, Throttle)} == {0}
+    assert rows(app, Throttle) == []
     assert browser.submit(page, email=omar.email, password=PASSWORD).h1 == "Enter your code"
 
 
@@ -375,10 +375,11 @@ def test_a_right_password_is_not_charged_when_the_database_fails_for_a_moment_af
     with monkeypatch.context() as patch:
         patch.setattr(CryptContext, "verify_and_update", fail_meanwhile)
         assert give_password(Browser(app), omar).h1 == "Enter your code"
-    assert {row["failures"] for row in rows(app, Throttle)} == {0}
+    assert rows(app, Throttle) == []
     assert kinds(app).count(EventKind.PASSWORD_RIGHT) == 1
 
 
+@pytest.mark.databases
 def test_made_up_addresses_fill_the_table_no_faster_than_an_address_may_try_and_not_for_ever(
     make_app, make_person, clock
 ) -> None:

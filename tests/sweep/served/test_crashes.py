@@ -83,7 +83,7 @@ def check_what_is_over_is_over(world: World, holds: list[Person]) -> None:
     with world.site.app.app_context():
         user = user_of(holds[0])
         (app,) = TotpAuthenticator.select().where(TotpAuthenticator.user == user)
-        live = {code.digest for code in RecoveryCode.live(user)}
+        live = {code.digest for code in RecoveryCode.saved(user)}
         old_codes = {person.recovery_code for person in holds if person.recovery_code and digest(person) not in live}
         old_apps = [person for person in holds if person.secret not in (None, app.secret())]
         Throttle.delete().execute()

@@ -60,4 +60,4 @@ def test_a_flood_from_one_address_turns_away_nobody_else_and_leaves_no_charge(
     assert min(seen.count(303), seen.count(503)) > 0
     assert len(seen) >= ANSWERS
     assert "Traceback" not in site.said()
-    assert {row["failures"] for row in rows(app, Throttle)} == {0}
+    assert rows(app, Throttle) == []
