@@ -258,6 +258,20 @@ def test_a_password_link_from_the_people_page_works_once(app: Flask, admin: Brow
     assert Browser(app).open(link).status == 404
 
 
+@pytest.mark.parametrize("act", ["invite", "reset-mfa"])
+def test_reloading_the_page_with_a_link_leaves_the_link_that_was_just_handed_over(
+    app: Flask, admin: Browser, omar: Person, act: str
+) -> None:
+    """A browser sends the same form again."""
+    path = f"/admin/people/{ids(app)[omar.email]}/{act}"
+    page = admin.get("/admin/people" if act == "invite" else path)
+    form = next(form for form in page.forms if form.action == path)
+    typed = {**form.fields, **({"reason": "in person"} if act == "reset-mfa" else {})}
+    shown = [admin.open(path, method="POST", data=typed).text_of("link") for _ in range(2)]
+    for link in shown:
+        assert Browser(app).get(link.removeprefix("http://localhost:5000")).h1 == "Choose your password"
+
+
 def test_an_admin_cannot_get_around_an_own_reset_or_be_the_last_to_leave(site: Site) -> None:
     """Not by the form, not by leaving out a page; the command line keeps the last one too."""
     browser, ident = Browser(site.app), site.id_of(site.ines)
