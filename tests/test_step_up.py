@@ -12,6 +12,7 @@ from tests.support.people import (
     PASSWORD,
     Clock,
     Person,
+    enroll,
     full,
     give_password,
     save_new_code,
@@ -93,6 +94,27 @@ def test_the_password_alone_opens_nothing_else_and_sets_up_one_app(app: Flask, o
     assert "Leave the code empty" not in page.text
     assert browser.submit(page, password=PASSWORD, code="").errors == ["Enter the six-digit code your app shows"]
     assert browser.submit(page, password=PASSWORD, code=omar.code()).path == "/mfa/setup"
+
+
+def test_with_the_password_alone_no_second_app_is_set_up_even_at_once(app: Flask, omar: Person, clock) -> None:
+    browser = waiting_for_a_phone(app, omar)
+    page = browser.submit("/verify", password=PASSWORD, code="")
+    browser.submit(page, code=scan(page, omar).code())
+    clock.pass_by(30)
+    page = browser.get("/mfa/setup")
+    assert page.h1 == "Confirm it's you"
+    assert browser.submit(page, password=PASSWORD, code=omar.code()).path == "/mfa/setup"
+
+
+def test_whose_app_was_set_up_while_the_clock_ran_ahead_sets_up_a_new_one_too(app: Flask, make_person, clock) -> None:
+    clock.pass_by(30 * 86400)
+    rosa = make_person("rosa@example.com", enrolled=False)
+    assert enroll(Browser(app), rosa).h1 == "Security"
+    clock.pass_by(-30 * 86400)
+    browser = waiting_for_a_phone(app, rosa)
+    page = browser.submit("/mfa/setup", password=PASSWORD, code="")
+    assert page.path == "/mfa/setup"
+    assert "Your authenticator app is set up." in browser.submit(page, code=scan(page, rosa).code()).notice
 
 
 def test_no_other_session_is_stepped_up_by_the_password_alone(app: Flask, omar: Person, clock) -> None:
