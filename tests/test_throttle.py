@@ -291,6 +291,16 @@ def test_a_clock_that_ran_ahead_locks_nobody_out(app: Flask, omar: Person, clock
     assert browser.submit("/login/code", code=omar.code()).h1 == "Security"
 
 
+@pytest.mark.parametrize("minutes", [5, 30, 59, 61])
+def test_a_clock_that_is_set_back_makes_no_pause_longer(app: Flask, omar: Person, clock, minutes: int) -> None:
+    for _ in range(5):
+        assert wrong_password(Browser(app), omar).status == 422
+    assert give_password(Browser(app), omar).status == 429
+    clock.pass_by(-minutes * 60)
+    clock.pass_by(30)
+    assert give_password(Browser(app), omar).h1 == "Enter your code"
+
+
 def test_an_address_is_open_again_when_the_clock_that_ran_ahead_is_set_right(make_app, make_person, clock) -> None:
     app = make_app(ADDRESS_LIMIT=5)
     omar, browser = make_person("omar@example.com", on=app), Browser(app)
