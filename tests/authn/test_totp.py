@@ -183,3 +183,11 @@ def test_what_was_taken_ahead_is_used_up_when_its_time_comes() -> None:
 
 def test_the_newest_twenty_steps_are_kept() -> None:
     assert totp.accept(STEP, list(range(50)), NOW) == [*range(31, 50), STEP]
+
+
+def test_what_was_taken_ahead_is_used_up_when_its_time_comes_however_many_came_between() -> None:
+    accepted = totp.accept(STEP + 900, [], NOW + 27_000) or []
+    for number in range(30):
+        accepted = totp.accept(STEP + number, accepted, NOW + 30 * number) or []
+    assert totp.accept(STEP + 900, accepted, NOW + 27_000) is None
+    assert totp.accept(STEP + 901, accepted, NOW + 27_000)
