@@ -22,7 +22,7 @@ from tests.support.people import (
     use_recovery_code,
 )
 from tests.support.races import at_once
-from tests.support.tables import count, kinds, rows
+from tests.support.tables import count, kinds, rows, secret_of
 
 Make = Callable[..., Flask]
 
@@ -91,6 +91,16 @@ def test_seeding_again_forgets_what_was_left_of_the_three(demo: Flask, clock: Cl
     assert count(demo, TotpAuthenticator, TotpAuthenticator.user << User.select().where(User.email == maya.email)) == 0
     assert [row["saved_at"] is not None for row in rows(demo, RecoveryCode)] == [True]  # Omar's
     assert count(demo, Session) == 1
+
+
+def test_what_somebody_made_anew_does_is_in_their_own_record(demo: Flask, clock: Clock) -> None:
+    """Also within the hour, when the same has happened to who was here before."""
+    for _ in range(2):
+        omar = seed(demo, clock)["omar"]
+        with demo.app_context():
+            omar.secret = secret_of(omar)
+        assert "Right password" in sign_in(Browser(demo), omar).text
+        clock.pass_by(30)
 
 
 def test_an_app_that_the_demo_gives_ends_a_setup_begun_in_that_moment(demo: Flask, clock: Clock) -> None:
