@@ -1,6 +1,7 @@
 """Keys: none that can be guessed, a new one that signs nobody out, and what happens without the right one."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,13 +9,15 @@ from flask import Flask
 
 from authn.events import EventKind
 from models import Enrollment, RecoveryCode, TotpAuthenticator, User
-from tests.support.apps import KEY, ROOT
+from tests.support.apps import KEY, ROOT, on_postgresql
 from tests.support.commands import refusal, run, said
 from tests.support.cookies import moved, opened
+from tests.support.endings import lingering
 from tests.support.forms import Site, arrive
-from tests.support.pages import Browser
+from tests.support.pages import Browser, csrf
 from tests.support.people import (
     Clock,
+    Person,
     enroll,
     give_password,
     is_signed_in,
@@ -23,6 +26,7 @@ from tests.support.people import (
     sign_in,
     use_recovery_code,
 )
+from tests.support.races import at_once
 from tests.support.tables import kinds
 
 Make = Callable[..., Flask]
@@ -121,6 +125,41 @@ def test_what_no_key_opens_is_counted_beside_what_the_newest_opens(site: Site, m
     with site.app.app_context():
         TotpAuthenticator.update(sealed_secret=right).where(omars).execute()
     assert "opens 6 of 6 sealed values (1 resealed), 0 can't be" in said(run(both, "keys", "reseal"))
+
+
+def test_reseal_names_its_database_too_where_something_was_resealed_and_something_cannot_be(
+    site: Site, make_app: Make
+) -> None:
+    sealed_everywhere(site)
+    with site.app.app_context():
+        omars = TotpAuthenticator.user == User.get(User.email == site.omar.email)
+        TotpAuthenticator.update(sealed_secret=b"x" * 48).where(omars).execute()
+    both = make_app("site", SECRET_KEY=NEW_KEY, SECRET_KEY_FALLBACKS=[KEY])
+    result = run(both, "keys", "reseal")
+    assert (result.exit_code, "(5 resealed)" in result.stderr) == (1, True)
+    assert "In the SQLite file " in result.stderr
+
+
+@on_postgresql
+def test_while_keys_are_resealed_setups_end_and_neither_knows_of_the_other(
+    make_app: Make, make_person: Callable[..., Person], database_url: Callable[..., str], rounds: int
+) -> None:
+    """As the guide has it, the service runs meanwhile."""
+    url = database_url("resealed")
+    app = make_app(DATABASE_URL=url, RECOVERY_CODES_ENABLED=True, PASSWORD_HASH_SLOTS=50)
+    keys = {"SECRET_KEY": NEW_KEY, "SECRET_KEY_FALLBACKS": [KEY]}
+    both = make_app(DATABASE_URL=url, RECOVERY_CODES_ENABLED=True, **keys)
+    for number in range(rounds):
+        leave = []
+        for each in range(8):
+            person, browser = make_person(f"{number}.{each}@example.com", on=app, enrolled=False), Browser(app)
+            page = give_password(browser, person)
+            page = browser.submit(page, code=scan(page, person).code())
+            leave.append(partial(browser.open, "/logout", method="POST", data=csrf(page)))
+        with lingering(app):
+            *pages, result = at_once([*leave, partial(run, both, "keys", "reseal")])
+        assert {page.status for page in pages} == {303}
+        assert (result.exit_code, result.exception) == (0, None), result.output
 
 
 @pytest.mark.parametrize("fallbacks", [[], [NEW_KEY], [KEY]], ids=["none", "another wrong one", "the old one"])

@@ -29,14 +29,15 @@ LINGER = """
 CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN PERFORM pg_sleep(0.005); RETURN coalesce(NEW, OLD); END $$;
 CREATE TRIGGER linger BEFORE UPDATE OR DELETE ON session FOR EACH ROW EXECUTE FUNCTION linger();
+CREATE TRIGGER linger BEFORE UPDATE OR DELETE ON enrollment FOR EACH ROW EXECUTE FUNCTION linger();
 CREATE TRIGGER linger BEFORE UPDATE OR DELETE ON recovery_code FOR EACH ROW EXECUTE FUNCTION linger();
 """
 
 
 @contextmanager
 def lingering(app: Flask) -> Iterator[None]:
-    """On PostgreSQL let who changes a session or a code hold it for a moment before the next one, so that those who
-    take them in different orders do meet."""
+    """On PostgreSQL let who changes a session, a setup or a code hold it for a moment before the next one, so that
+    those who take them in different orders do meet."""
     _on_postgresql(app, LINGER)
     try:
         yield
