@@ -198,7 +198,14 @@ def reset_and_link(app: Flask, browser: Browser, person: Person) -> None:
     browser.submit(acts.reset(app, person.email), new_password=NEW_PASSWORD)
 
 
-@pytest.mark.parametrize("act", [everywhere_else, new_app, new_password, reset_and_link], ids=lambda act: act.__name__)
+def link_alone(app: Flask, browser: Browser, person: Person) -> None:
+    browser.submit(acts.invite(app, person.email), new_password=NEW_PASSWORD)
+
+
+ACTS = [everywhere_else, new_app, new_password, reset_and_link, link_alone]
+
+
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
 def test_what_ends_other_sessions_forgets_other_browsers_and_leaves_one_new_mark(app, omar, clock, act) -> None:
     other, own = full(app, omar, clock), full(app, omar, clock)
     former = [mark(other), mark(own)]
@@ -211,8 +218,14 @@ def test_what_ends_other_sessions_forgets_other_browsers_and_leaves_one_new_mark
         acts.unlock(app, omar.email)
         former.append(mark(own))
         clock.pass_by(30)
-        if act is new_app or act is reset_and_link or act is new_password:
+        if act is not everywhere_else:
             return  # once is enough
+
+
+def test_a_reset_forgets_every_browser_before_its_link_is_used(app: Flask, omar: Person, clock) -> None:
+    own = full(app, omar, clock)
+    acts.reset(app, omar.email)
+    assert not is_known(app, mark(own), omar)
 
 
 def test_deactivating_somebody_for_a_moment_forgets_no_browser(app: Flask, omar: Person, clock) -> None:
