@@ -132,3 +132,14 @@ def test_the_use_of_a_recovery_code_is_told_until_it_is_dismissed(
     page = browser.press(page, "It was me")
     assert "was used" not in page.notice
     assert "was used" not in browser.get("/account").notice
+
+
+def test_who_came_in_with_a_recovery_code_does_not_dismiss_the_notice_of_it(
+    app: Flask, browser: Browser, omar: Person, clock
+) -> None:
+    page = save_new_code(browser, use_recovery_code(browser, omar), omar)
+    page = browser.submit(page, still_have="yes")
+    assert browser.press(page, "It was me").h1 == "Confirm it's you"
+    assert "Your recovery code was used" in browser.get("/account").notice
+    browser.submit("/verify", password=omar.password, code=omar.code())
+    assert "Your recovery code was used" not in browser.press(browser.get("/account"), "It was me").notice
