@@ -390,6 +390,19 @@ def test_the_use_of_a_recovery_code_is_told_until_dismissed_however_long_ago(
     assert "Your recovery code was used" not in sign_in(Browser(app), omar).notice
 
 
+def test_whoever_waits_for_a_new_phone_is_told_so_also_after_the_record_is_pruned(
+    make_app: Make, make_person: Callable[..., Person], clock: Clock
+) -> None:
+    for_long = {"SESSION_LIFETIME_SECONDS": 10**8, "SESSION_IDLE_SECONDS": 10**8}
+    app = make_app(RECOVERY_CODES_ENABLED=True, EVENT_RETENTION_DAYS=30, **for_long)
+    omar, browser = make_person("omar@example.com", on=app), Browser(app)
+    page = save_new_code(browser, use_recovery_code(browser, omar), omar)
+    assert "When you have your new phone" in browser.submit(page, still_have="later").notice
+    clock.pass_by(31 * 86400)
+    assert said(run(app, "events", "prune")) != "Removed 0 events."
+    assert "When you have your new phone" in browser.get("/account").notice
+
+
 def test_events_are_listed_newest_first_as_lines_and_as_json(app: Flask, omar: Person) -> None:
     sign_in(Browser(app), omar)
     lines = run(app, "events").stdout.splitlines()
