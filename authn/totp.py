@@ -33,15 +33,16 @@ def matching_step(secret: bytes, code: str, now: int) -> int | None:
 
 
 def accept(step: int, accepted: Sequence[int], now: int) -> list[int] | None:
-    """Return the steps accepted so far with this one, the newest twenty. Return None when its code is used up: this
-    step was accepted before, or a later one.
+    """Return the steps accepted so far with this one: the newest twenty, and all that lie ahead. Return None when its
+    code is used up: this step was accepted before, or a later one.
 
     A step that lies ahead was accepted while the clock was. It counts for itself alone, so that it neither shuts the
     owner out until its time comes, nor is good again then."""
     newest = (now + WINDOW_SECONDS) // PERIOD_SECONDS
     if step in accepted or any(step < each <= newest for each in accepted):
         return None
-    return [*accepted, step][-_STEPS_KEPT:]
+    kept = [*accepted, step]
+    return [each for place, each in enumerate(kept, _STEPS_KEPT - len(kept)) if place >= 0 or each > newest]
 
 
 def code_at(secret: bytes, now: int) -> str:
