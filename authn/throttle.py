@@ -51,7 +51,8 @@ class Limit:
         """Raise Paused when no try may be made."""
         if self.is_stopped(count):
             raise Paused(None)
-        if self.free is not None and now < count.paused_until <= now + _LONGEST_PAUSE_SECONDS:  # else a wrong clock's
+        own = self.pause_seconds(count.failures + 1)  # or of one failure less, and taken back or forgotten since
+        if now < count.paused_until <= now + own:  # else a clock that was wrong has said so
             raise Paused(count.paused_until)
 
     def decayed(self, count: Count, now: int) -> Count:
