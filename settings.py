@@ -104,7 +104,7 @@ def _mail_url(value: Any) -> str:
 
 def _secret_key(value: Any) -> str:
     key = _earlier_key(value)
-    if re.search(r"\s|\$[({]|^`|<.*>|…|\.\.\.", key):
+    if re.search(r"\s", key) or re.fullmatch(r"\$[({].*[)}]|`.*`|<.*>|[x.…]+", key):
         raise ValueError("must be random characters, and neither a placeholder nor the command that makes them")
     return key
 
