@@ -40,7 +40,7 @@ def renew(user: User, password: str, context: Context, *, is_admin: bool) -> Non
         throttle.forget(EVERY_LIMIT, user.email)
         for table in (TotpAuthenticator, RecoveryCode, Invitation):
             table.delete().where(table.user == user).execute()
-        Event.update(user=None).where(Event.user == user).execute()
+        Event.update(user=None, hour_key=None).where(Event.user == user).execute()
         User.update(
             password_hash=password_hash,
             is_admin=is_admin,
