@@ -210,11 +210,14 @@ def reseal_keys() -> None:
             "this again."
         )
     counts = reseal(command_line())
+    if not counts.sealed:
+        raise click.ClickException(f"Nothing is sealed in {_database_name()}: is it the one that the service uses?")
     opened = f"the newest key opens {counts.sealed - counts.unreadable} of {counts.sealed} sealed values"
     if counts.unreadable:
         raise click.ClickException(
-            f"{counts.unreadable} can't be opened with any key, {opened} ({counts.resealed} resealed): add the key "
-            "they need to SECRET_KEY_FALLBACKS, or reset whose they are, and keep the earlier keys until then."
+            f"In {_database_name()} {counts.unreadable} can't be opened with any key, {opened} ({counts.resealed} "
+            "resealed): add the key they need to SECRET_KEY_FALLBACKS, or reset whose they are, and keep the earlier "
+            "keys until then."
         )
     last = messages.moment(now() + current_app.config["SESSION_LIFETIME_SECONDS"])
     click.echo(

@@ -7,8 +7,10 @@ from authn.events import EventKind
 from authn.sealing import Purpose, Unreadable
 from database import store
 from flows.audit import record
-from flows.transactions import Context, locked
-from models import Enrollment, RecoveryCode, TotpAuthenticator, User
+from flows.transactions import Context, locked, within_transaction
+from models import Enrollment, RecoveryCode, Session, TotpAuthenticator, User
+
+_PORTION = 100  # people in one transaction, so that they and others sign in meanwhile
 
 
 @dataclass
@@ -21,30 +23,34 @@ class Counts:
 
 
 def reseal(context: Context) -> Counts:
-    """Seal with the newest key what an earlier one sealed. Return how many values that were."""
-    counts = Counts()
-    with locked(context):
-        for app in TotpAuthenticator.select():
-            _reseal(app, TotpAuthenticator.sealed_secret, Purpose.AUTHENTICATOR, app.user, counts)
-        for enrollment in Enrollment.select():
-            _reseal(enrollment, Enrollment.sealed_secret, Purpose.AUTHENTICATOR, enrollment.session.user, counts)
-        for code in RecoveryCode.select().where(RecoveryCode.sealed_code.is_null(False)):
-            _reseal(code, RecoveryCode.sealed_code, Purpose.RECOVERY_CODE, code.user, counts)
-        record(EventKind.KEYS_RESEALED, context, detail=f"{counts.resealed} values")
+    """Seal with the newest key what an earlier one sealed, while the site runs. Return how many values that were. When
+    it is cut off, those whose turn has been stay as they are, and it can be run again."""
+    counts, after = Counts(), 0
+    while people := list(User.select().where(User.id > after).order_by(User.id).limit(_PORTION)):
+        with locked(context, *people):
+            _reseal_all_of(people, counts)
+        after = people[-1].id
+    record(EventKind.KEYS_RESEALED, context, detail=f"{counts.resealed} values")
     return counts
 
 
-def _reseal(row: Any, field: Any, purpose: Purpose, owner: User, counts: Counts) -> None:
-    sealed = getattr(row, field.name)
-    if sealed is None:
-        return
+@within_transaction
+def _reseal_all_of(people: list[User], counts: Counts) -> None:
+    for app in TotpAuthenticator.select(TotpAuthenticator, User).join(User).where(User.id.in_(people)):
+        _reseal(app, TotpAuthenticator.sealed_secret, Purpose.AUTHENTICATOR, app.user.id, counts)
+    for enrollment in Enrollment.select(Enrollment, Session, User).join(Session).join(User).where(User.id.in_(people)):
+        _reseal(enrollment, Enrollment.sealed_secret, Purpose.AUTHENTICATOR, enrollment.session.user.id, counts)
+    shown = RecoveryCode.sealed_code.is_null(False)
+    for code in RecoveryCode.select(RecoveryCode, User).join(User).where(User.id.in_(people), shown):
+        _reseal(code, RecoveryCode.sealed_code, Purpose.RECOVERY_CODE, code.user.id, counts)
+
+
+def _reseal(row: Any, field: Any, purpose: Purpose, owner: int, counts: Counts) -> None:
     counts.sealed += 1
     try:
-        renewed = store().keyring.renewed(bytes(sealed), purpose, owner.id)
+        renewed = store().keyring.renewed(bytes(getattr(row, field.name)), purpose, owner)
     except Unreadable:
         counts.unreadable += 1
         return
-    if not renewed:
-        return
-    unchanged = (type(row).id == row.id) & (field == bytes(sealed))  # it may have been erased meanwhile
-    counts.resealed += int(type(row).update({field: renewed}).where(unchanged).execute())
+    if renewed:
+        counts.resealed += type(row).update({field: renewed}).where(type(row).id == row.id).execute()

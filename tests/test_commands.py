@@ -63,7 +63,7 @@ CHANGES = {
 
 @pytest.mark.databases
 def test_every_command_that_changes_something_names_its_database_without_a_password(
-    make_app: Make, database_url: Callable[..., str], engine: str
+    make_app: Make, make_person: Callable[..., Person], database_url: Callable[..., str], engine: str
 ) -> None:
     """On stderr, so that what a script reads is the one line; a command that only reads has nothing to name."""
     url = database_url("named")
@@ -73,6 +73,7 @@ def test_every_command_that_changes_something_names_its_database_without_a_passw
         url = url.replace("postgres@", "postgres:hunter2@")
         named = f"In the PostgreSQL database named on {folder}.\n"
     app = make_app(DATABASE_URL=url, DEMO=True, SECRET_KEY_FALLBACKS=[KEY[::-1]])
+    make_person("omar@example.com", on=app)  # whose secret can be resealed
     for command, typed in CHANGES.items():
         result = run(app, *command.split(), typed=typed)
         assert (result.exit_code, result.stderr) == (0, named), command

@@ -119,8 +119,8 @@ def test_what_no_key_opens_is_counted_beside_what_the_newest_opens(site: Site, m
         right = TotpAuthenticator.get(omars).sealed_secret
         TotpAuthenticator.update(sealed_secret=b"x" * 48).where(omars).execute()
     both = make_app("site", SECRET_KEY=NEW_KEY, SECRET_KEY_FALLBACKS=[KEY])
-    assert refusal(run(both, "keys", "reseal")).startswith(
-        "1 can't be opened with any key, the newest key opens 5 of 6 sealed values (5 resealed): "
+    assert " 1 can't be opened with any key, the newest key opens 5 of 6 sealed values (5 resealed): " in refusal(
+        run(both, "keys", "reseal")
     )
     with site.app.app_context():
         TotpAuthenticator.update(sealed_secret=right).where(omars).execute()
@@ -185,8 +185,8 @@ def test_a_wrong_key_fails_closed_is_recorded_and_is_told_by_the_command(site: S
     assert not is_signed_in(browser)
     assert EventKind.UNREADABLE in kinds(wrong)
     also_wrong = make_app("site", SECRET_KEY=NEW_KEY, SECRET_KEY_FALLBACKS=["another-key-altogether-0123456789"])
-    assert refusal(run(also_wrong, "keys", "reseal")) == (
-        "6 can't be opened with any key, the newest key opens 0 of 6 sealed values (0 resealed): add the key they "
+    assert refusal(run(also_wrong, "keys", "reseal")).endswith(
+        " 6 can't be opened with any key, the newest key opens 0 of 6 sealed values (0 resealed): add the key they "
         "need to SECRET_KEY_FALLBACKS, or reset whose they are, and keep the earlier keys until then."
     )
     assert sealed_values(wrong) == before
