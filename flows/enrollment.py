@@ -84,8 +84,12 @@ def complete(
         codes.confirm(code, context)
     throttle.forget((ONE_TIME_CODE,), user.email)
     sessions.end_others(session)
-    proven: dict[str, Any] = {"second_factor": SecondFactor.TOTP, "verified_at": enrollment.confirmed_at}
-    sessions.move_on(session, cause, context, **({} if session.second_factor else proven))
+    changes: dict[str, Any] = {}
+    if not session.second_factor:
+        changes = {"second_factor": SecondFactor.TOTP, "verified_at": enrollment.confirmed_at}
+    elif session.second_factor == SecondFactor.RECOVERY:  # from now on there is a phone to ask for
+        changes = {"second_factor": SecondFactor.TOTP, "password_at": None}
+    sessions.move_on(session, cause, context, **changes)
 
 
 @within_transaction

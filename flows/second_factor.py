@@ -49,8 +49,7 @@ def step_up(session: Session, password: str, typed: str, context: Context) -> Re
 def takes_password_alone(session: Session) -> bool:
     """Return whether the person signed in with a recovery code here, and has set up no new app since: the phone may be
     lost."""
-    app = session.user.authenticator() if session.second_factor == SecondFactor.RECOVERY else None
-    return app is not None and app.created_at < session.created_at
+    return session.second_factor == SecondFactor.RECOVERY
 
 
 def step_up_to_setup(session: Session, password: str, context: Context) -> Refusal | None:
@@ -112,6 +111,7 @@ def dismiss_guesses(session: Session, context: Context) -> None:
 def _note_guess(user: User, context: Context) -> None:
     """Have the person told that their password is known: wrong codes came after it in a browser that is not."""
     if context.known_browser(user.email):
+        throttle.count_as_a_strangers(ONE_TIME_CODE, user.email, context)
         return
     since = fn.COALESCE(User.wrong_codes_since, context.now)
     counted = {User.wrong_codes: User.wrong_codes + 1, User.wrong_codes_since: since}

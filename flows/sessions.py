@@ -74,10 +74,11 @@ def move_on(session: Session, cause: Cause, context: Context, *, code_is_due: bo
         changes["step_at"] = context.now
     if not Session.update(changes).where(_as_found(session), Session.step == row.start).execute():
         raise Superseded
+    came_in_with = session.second_factor or changes.get("second_factor", "")
     for name, value in {**changes, "token": token}.items():
         setattr(session, name, value)
     if session.is_signed_in and row.start != Step.SIGNED_IN:
-        _note_sign_in(session, context)
+        _note_sign_in(session, SecondFactor(came_in_with), context)
 
 
 def touch(session: Session, now: int) -> None:
@@ -160,8 +161,8 @@ def sweep(now: int) -> None:
         throttle.sweep(now)
 
 
-def _note_sign_in(session: Session, context: Context) -> None:
-    user, factor = session.user, SecondFactor(session.second_factor or "")
+def _note_sign_in(session: Session, factor: SecondFactor, context: Context) -> None:
+    user = session.user
     session.is_due_a_mark = True
     throttle.clear(user.email, context)
     changes: dict[Any, Any] = {User.last_sign_in_at: context.now}
