@@ -3,7 +3,7 @@ authn/throttle.py."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import sleep
 
 from peewee import Case
@@ -53,6 +53,18 @@ def charged(limit: Limit, email: str, context: Context) -> Iterator[Charge]:
         if not charge.is_deserved:
             take_back(charge)
         raise
+
+
+@within_transaction
+def count_as_a_strangers(limit: Limit, email: str, context: Context) -> None:
+    """Count a failure of a browser that the account knows beside those of strangers, who must not have a budget of
+    guesses each. It brings them no pause."""
+    key = Throttle.key_of(limit, fingerprint(email))
+    _write({key: Count()}, "", fingerprint(email), over=False)
+    row = for_update(Throttle.select().where(Throttle.key == key)).get()
+    left = limit.decayed(row.count, context.now)
+    since = left.since if left.failures else context.now
+    _write({key: replace(left, failures=left.failures + 1, since=since)}, "", fingerprint(email))
 
 
 def take_back(charge: Charge, tell: Callable[[], None] = lambda: None) -> None:
@@ -124,7 +136,7 @@ def _charge(limit: Limit, email: str, context: Context) -> Charge:
                 _write(charged, address, account)
                 return Charge(charged)
         # A row that is not there cannot be locked, and another request may be counting its first failure too.
-        _write(dict.fromkeys(missing, Count()), address, account, replace=False)
+        _write(dict.fromkeys(missing, Count()), address, account, over=False)
 
 
 def _limits(limit: Limit, email: str, context: Context) -> dict[str, Limit]:
@@ -137,7 +149,7 @@ def _limits(limit: Limit, email: str, context: Context) -> dict[str, Limit]:
     return {**together, Throttle.key_of(limit, account, f"{KNOWN}:{browser}"): limit.of_one_browser()}
 
 
-def _write(counts: dict[str, Count], address: str, account: str, *, replace: bool = True) -> None:
+def _write(counts: dict[str, Count], address: str, account: str, *, over: bool = True) -> None:
     rows = [
         {
             Throttle.key: key,
@@ -149,7 +161,7 @@ def _write(counts: dict[str, Count], address: str, account: str, *, replace: boo
         for key, count in counts.items()
     ]
     insert = Throttle.insert_many(rows)
-    if replace:
+    if over:
         written = [Throttle.failures, Throttle.paused_until, Throttle.updated_at]
         insert.on_conflict(conflict_target=[Throttle.key], preserve=written).execute()
     else:
