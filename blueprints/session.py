@@ -98,7 +98,8 @@ def context() -> Context:
 def admin_context() -> Context:
     """Return this request as something that an admin does."""
     session = current_session()
-    return replace(context(), actor=session.user.email, admin_id=session.user.id, admin_session=session.id)
+    admin, form = session.user, request.form.get("csrf_token", "")
+    return replace(context(), actor=admin.email, admin_id=admin.id, admin_session=session.id, form=form)
 
 
 def command_line() -> Context:

@@ -53,8 +53,11 @@ def change_password(session: Session, current: str, new: str, context: Context) 
 
 def reset(user: User, context: Context, reason: str = "") -> str:
     """Take away app, recovery codes, sessions and password. Return the token of the link with which the person begins
-    again. Nobody can sign in until it is used: otherwise somebody who knows the old password could enroll first."""
+    again. Nobody can sign in until it is used: otherwise somebody who knows the old password could enroll first. The
+    same form sent again gets the same link, and resets nobody a second time."""
     with locked(context, user):
+        if token := _handed_over(user, context):
+            return token
         TotpAuthenticator.delete().where(TotpAuthenticator.user == user).execute()
         codes.retire(RecoveryCode.user == user, Retirement.RESET, context)
         sessions.end_all(user)
@@ -66,9 +69,10 @@ def reset(user: User, context: Context, reason: str = "") -> str:
 
 
 def invite(user: User, context: Context) -> str:
-    """Return the token of a new link with which the person chooses a password. Earlier links stop working."""
+    """Return the token of a new link with which the person chooses a password. Earlier links stop working; the same
+    form sent again gets the same link."""
     with locked(context, user):
-        return _issue_link(user, context)
+        return _handed_over(user, context) or _issue_link(user, context)
 
 
 def accept_invitation(invitation: Invitation, password: str, context: Context) -> Refusal | None:
@@ -128,8 +132,24 @@ def _change(user: User, context: Context, kind: EventKind, **changes: bool) -> R
     return None
 
 
+def _handed_over(user: User, context: Context) -> str | None:
+    """Return the token that this very form was answered with before, as long as its link is open."""
+    token = _token(user, context)
+    this_one = (Invitation.token_digest == tokens.digest(token)) & (Invitation.user == user)
+    return token if Invitation.select().where(this_one, Invitation.open_at(context.now)).exists() else None
+
+
+def _token(user: User, context: Context) -> str:
+    """Return a token that only this site can make from the form that asks for it; without a form, a random one. Once
+    the person has chosen a password the same form makes another one."""
+    if not context.form:
+        return tokens.generate()
+    chosen_at = User.get_by_id(user.id).password_changed_at
+    return store().keyring.fingerprint("link", f"{context.form}\0{user.id}\0{chosen_at}")
+
+
 def _issue_link(user: User, context: Context) -> str:
-    token = tokens.generate()
+    token = _token(user, context)
     Invitation.delete().where(Invitation.user == user).execute()
     expires_at = context.now + Invitation.LIFETIME_SECONDS
     Invitation.create(user=user, token_digest=tokens.digest(token), expires_at=expires_at)

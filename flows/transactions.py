@@ -28,6 +28,7 @@ class Context:
     actor: str = ""  # who acts when it is not the person: an admin's address, "the command line"
     admin_id: int | None = None  # the id of that admin
     admin_session: int | None = None  # and of the session in which the admin asks
+    form: str = ""  # what tells the admin's form from every other: the same one is sent again when a page is reloaded
     # The id of this browser if the account of an address knows it: asked only where a try is counted.
     known_browser: Callable[[str], str] = lambda _email: ""
 
