@@ -280,7 +280,7 @@ def _status_page(status: int, reference: str | None = None) -> str:
     title, advice = messages.of_status(status)
     user = session.signed_in_person() if status == 403 else None
     if user:
-        advice = f"You're signed in as {user.email}, which isn't an administrator."
+        advice = f"You're signed in as {user.email}, who may not open it."
     return render_template("errors/status.html", title=title, advice=advice, reference=reference)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import peewee as db
 from peewee import fn
 
-from authn import clocks, tokens
+from authn import clocks, groups, tokens
 from authn.sealing import Purpose
 from authn.steps import SETTING_UP, Step
 from authn.throttle import EVERY_LIMIT, KNOWN, TELLING_WRONG_CODES, Count, Limit, Paused
@@ -39,6 +39,7 @@ class User(Table):
     password_hash = db.CharField(null=True)  # null until the person has chosen one
     is_admin = db.BooleanField(default=False)
     is_active = db.BooleanField(default=True)
+    groups = db.TextField(default="")  # as authn.groups.read returns them
     created_at = db.BigIntegerField()
     password_changed_at = db.BigIntegerField(null=True)
     last_sign_in_at = db.BigIntegerField(null=True)
@@ -55,6 +56,10 @@ class User(Table):
     def has_a_guesser(self) -> bool:
         """Return whether somebody who knows the password seems to guess six-digit codes."""
         return self.wrong_codes >= TELLING_WRONG_CODES
+
+    def is_in(self, group: str) -> bool:
+        """Return whether the person is in the group: everybody is in people, and admins are in admins."""
+        return group in groups.every(self.groups, self.is_admin)
 
     is_authenticated = True  # the three names that Flask-Login asks for
     is_anonymous = False

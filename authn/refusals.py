@@ -118,6 +118,27 @@ class LastAdmin(Refusal):
     email: str
 
 
+@dataclass(frozen=True)
+class MalformedGroup(Refusal):
+    """What was typed as `name` is no group's name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class GivenGroup(Refusal):
+    """Who is in the group with this `name` is not for an admin to say."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class TooManyGroups(Refusal):
+    """More than `at_most` groups for one person."""
+
+    at_most: int
+
+
 class FixedByConfiguration(Refusal):
     """RECOVERY_CODES_ENABLED decides, and not the switch."""
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from flask import current_app, redirect, render_template, request, url_for
+from flask import abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from authn import groups
 from authn.events import EventKind
 from authn.steps import Step
 from blueprints.paths import path_of, safe_next
@@ -51,6 +52,25 @@ def step_up_or_recovery_required(view: View) -> View:
     return _after_step_up(view, lambda session: max(session.verified_at or 0, session.password_at or 0))
 
 
+def group_required(name: str) -> Callable[[View], View]:
+    """A signed-in person must be in this group. A view that is public as well never opens: which of the two was meant
+    nobody can tell. ValueError when no group can have this name."""
+    if not groups.is_name(name):
+        raise ValueError(f"{name!r} can't be a group: use up to 32 small letters, numbers and dashes.")
+
+    def mark(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
+            person, is_public = signed_in_person(), getattr(_asked_for(), "is_public", False)
+            if is_public or person is None or not person.is_in(name):
+                abort(403)
+            return view(*args, **kwargs)  # type: ignore[no-any-return]
+
+        return guarded  # type: ignore[return-value]
+
+    return mark
+
+
 def _after_step_up(view: View, given_at: Callable[[Session], int]) -> View:
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
@@ -66,7 +86,7 @@ def _after_step_up(view: View, given_at: Callable[[Session], int]) -> View:
 def gate() -> ResponseReturnValue | None:
     """Before every view: let it be opened and note that the person is active, or answer in its place: with the page
     that is due, or the one that says that recovery codes are off."""
-    view = current_app.view_functions.get(request.endpoint or "")
+    view = _asked_for()
     if view is None or request.endpoint == "static":
         return None
     if unfinished := visit().codes_went_off:
@@ -82,6 +102,10 @@ def gate() -> ResponseReturnValue | None:
         return to_due_page(session)
     sessions.touch(session, now())
     return None
+
+
+def _asked_for() -> Callable[..., Any] | None:
+    return current_app.view_functions.get(request.endpoint or "")
 
 
 def codes_are_off() -> ResponseReturnValue:

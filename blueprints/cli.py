@@ -11,7 +11,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
-from authn import email_addresses
+from authn import email_addresses, groups
 from authn.refusals import Refusal
 from blueprints import messages
 from blueprints.forms import MAX_ID
@@ -51,9 +51,13 @@ def changes_database(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def named(*args: Any, **kwargs: Any) -> None:
         command(*args, **kwargs)
-        click.echo(f"In {_database_name()}.", err=True)
+        _name_database()
 
     return named
+
+
+def _name_database() -> None:
+    click.echo(f"In {_database_name()}.", err=True)
 
 
 def _database_name() -> str:
@@ -121,6 +125,21 @@ def invite(email: str) -> None:
 def reset_mfa(email: str) -> None:
     user = _person(email)
     _echo_link(user, people.reset(user, command_line()))
+
+
+@users.command("groups", help="Say which groups a person is in, or put them into these and no others.")
+@click.argument("email")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--none", "in_none", is_flag=True, help="Take the person out of every group.")
+def set_groups(email: str, names: tuple[str, ...], in_none: bool) -> None:
+    if names and in_none:
+        raise click.ClickException("Give names or --none, and not both.")
+    if names or in_none:
+        _fail(people.set_groups(_person(email), groups.split(" ".join(names)), command_line()))
+    user = _person(email)
+    click.echo(f"{user.email} is in {user.groups.replace(',', ', ') or 'no group'}.")
+    if names or in_none:
+        _name_database()
 
 
 def _add_change(name: str, flow: Callable[[User, Context], Refusal | None], what: str, done: str) -> None:

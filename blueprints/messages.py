@@ -58,12 +58,14 @@ def _for_templates() -> dict[str, Any]:
 
 
 def sentence(event: Event, to_admins: bool = True) -> str:
-    """Return what happened, in words. An admin's reason for a reset is for admins alone."""
+    """Return what happened, in words. An admin's own words, of a reset and of groups, are for admins alone."""
     said = str(SENTENCES["events"].get(event.kind, event.kind))
     if event.kind == EventKind.SIGNED_IN and event.detail == SecondFactor.RECOVERY:
         said += " with recovery code"
     elif event.detail and event.kind == EventKind.MFA_RESET and to_admins:
         said += f" ({event.detail})"
+    elif event.kind == EventKind.GROUPS_CHANGED and to_admins:
+        said += f" ({event.detail or 'no group'})"
     return said if event.count == 1 else f"{said} ({event.count} times)"
 
 

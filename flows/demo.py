@@ -45,6 +45,7 @@ def renew(user: User, password: str, context: Context, *, is_admin: bool) -> Non
             password_hash=password_hash,
             is_admin=is_admin,
             is_active=True,
+            groups="",
             created_at=context.now,
             password_changed_at=context.now,
             last_sign_in_at=None,

@@ -1,8 +1,10 @@
 """People: added, let in and kept out, made admins, reset; and the password and the links they choose one with."""
 
+from collections.abc import Iterable
+
 from peewee import IntegrityError
 
-from authn import tokens
+from authn import groups, tokens
 from authn.events import EventKind
 from authn.refusals import AddressTaken, LastAdmin, LinkUsed, Refusal, Retirement, WrongPassword
 from authn.steps import Cause
@@ -118,6 +120,17 @@ def promote(user: User, context: Context) -> Refusal | None:
 def demote(user: User, context: Context) -> Refusal | None:
     """Close the admin pages to the person. The last active admin stays one."""
     return _change(user, context, EventKind.ADMIN_REMOVED, is_admin=False)
+
+
+def set_groups(user: User, names: Iterable[str], context: Context) -> Refusal | None:
+    """Put the person into these groups and no others, in every worker at its next request."""
+    stored = groups.read(names)
+    if isinstance(stored, Refusal):
+        return stored
+    with locked(context, user):
+        User.update(groups=stored).where(User.id == user.id).execute()
+        record(EventKind.GROUPS_CHANGED, context, user, stored.replace(",", ", "))
+    return None
 
 
 def _change(user: User, context: Context, kind: EventKind, **changes: bool) -> Refusal | None:

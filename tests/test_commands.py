@@ -53,6 +53,7 @@ CHANGES = {
     "users deactivate nora@example.com": "",
     "users activate nora@example.com": "",
     "users unlock nora@example.com": "",
+    "users groups nora@example.com ops": "",
     "events prune": "",
     "keys reseal": "",
     "recovery-codes enable": "",
@@ -80,7 +81,7 @@ def test_every_command_that_changes_something_names_its_database_without_a_passw
         assert result.stdout.endswith("\n")
     changing = {" ".join(command.split()[:2]) for command in CHANGES}
     reading = {"users list", "events", "recovery-codes status"}
-    for command in reading:
+    for command in (*reading, "users groups nora@example.com"):
         assert run(app, *command.split()).stderr == "", command
     assert every_command(app.cli) == changing | reading | {"demo code"}
 

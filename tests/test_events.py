@@ -277,6 +277,11 @@ def a_code_used_by_two(scene: Scene) -> None:
     scene.half().submit("/login/recovery", recovery_code=scene.omar.recovery_code)
 
 
+@case(EventKind.GROUPS_CHANGED)
+def groups_changed(scene: Scene) -> None:
+    scene.command("users", "groups", scene.omar.email, "ops", "wiki")
+
+
 @case(EventKind.RECOVERY_CODES_DISABLED, EventKind.RECOVERY_CODE_WHILE_OFF)
 def a_code_while_they_are_off(scene: Scene) -> None:
     browser = scene.half()

@@ -77,7 +77,7 @@ def test_who_is_not_an_admin_gets_403_and_changes_nothing(
     fields = page.forms[0].fields if method == "POST" else None
     page = browser.open(path, method=method, data=fields)
     assert (page.status, page.h1) == (403, "You can't open this page")
-    assert "You're signed in as omar@example.com, which isn't an administrator." in page.text
+    assert "You're signed in as omar@example.com, who may not open it." in page.text
     assert (rows(app, User), rows(app, Setting)) == before
     page = admin.open(path, method=method, data=admin.get("/account").forms[0].fields if method == "POST" else None)
     assert page.status in (200, 303, 422) or "yourself" in page.h1, "422: the field that the switch needs is missing"
