@@ -72,6 +72,11 @@ class User(Table):
         """Return who has this folded address."""
         return cls.get_or_none(cls.email == email)
 
+    @classmethod
+    def among(cls, emails: list[str]) -> list[str]:
+        """Return which of these folded addresses somebody has."""
+        return [user.email for user in cls.select(cls.email).where(cls.email.in_(emails))]
+
     def authenticator(self) -> "TotpAuthenticator | None":
         found: TotpAuthenticator | None = TotpAuthenticator.get_or_none(TotpAuthenticator.user == self)
         if found:
@@ -90,6 +95,7 @@ class Person:
     email: str
     is_admin: bool
     is_active: bool
+    groups: str
     is_enrolled: bool
     is_enrolling: bool
     has_saved_code: bool
@@ -107,6 +113,7 @@ class Person:
             User.email,
             User.is_admin,
             User.is_active,
+            User.groups,
             User.last_sign_in_at,
             fn.EXISTS(TotpAuthenticator.select().where(TotpAuthenticator.user == User.id)).alias("is_enrolled"),
             fn.EXISTS(Enrollment.select().join(Session).where(Session.user == User.id)).alias("is_enrolling"),
@@ -352,7 +359,7 @@ class Throttle(Table):
 
 
 class Event(Table):
-    """What happened, for the person and the admins. It holds no secret, and of what was typed only admins' reasons. It
+    """What happened, for the person and the admins. It holds no secret, and of what was typed only admins' own words. It
     decides nothing: state that a page shows is in columns."""
 
     id = db.AutoField()

@@ -112,6 +112,49 @@ class AddressTaken(Refusal):
 
 
 @dataclass(frozen=True)
+class AddressesTaken(Refusal):
+    """Somebody has each of these addresses already."""
+
+    emails: list[str]
+
+
+class NoLines(Refusal):
+    """A list of addresses that has none."""
+
+
+@dataclass(frozen=True)
+class TooManyLines(Refusal):
+    """A list with `lines` addresses, where `at_most` so many are added at once."""
+
+    lines: int
+    at_most: int
+
+
+@dataclass(frozen=True)
+class NoAddress(Refusal):
+    """Line number `line` of a list has this text, which is no address."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class SameAddress(Refusal):
+    """Line number `line` of a list has an address that an earlier one has."""
+
+    line: int
+    email: str
+
+
+@dataclass(frozen=True)
+class LineTaken(Refusal):
+    """Line number `line` of a list has somebody's address."""
+
+    line: int
+    email: str
+
+
+@dataclass(frozen=True)
 class LastAdmin(Refusal):
     """The person with this address is the last active admin."""
 

@@ -5,7 +5,17 @@ from flask.typing import ResponseReturnValue
 
 from authn import email_addresses
 from blueprints import access
-from blueprints.forms import MAX_ID, PAGE, ReasonForm, SwitchForm, first_page, id_in_query, page
+from blueprints.forms import (
+    MAX_ID,
+    PAGE,
+    GroupsForm,
+    NewPeopleForm,
+    ReasonForm,
+    SwitchForm,
+    first_page,
+    id_in_query,
+    page,
+)
 from blueprints.session import admin_context, current_session, now, welcome_link
 from flows import codes
 from flows import people as flow
@@ -28,6 +38,37 @@ def people() -> ResponseReturnValue:
     after = email_addresses.fold(request.args.get("after", "")) or ""
     found = first_page(Person.page(now(), after, PAGE + 1))
     return page("admin/people.html", **found, codes_on=recovery_codes_are_on(), myself=current_session().user)
+
+
+@bp.route("/people/new", methods=["GET", "POST"])
+@access.step_up_required
+def new_people() -> ResponseReturnValue:
+    """Adds everybody in the list or, where one line will not do, nobody, and says which line that is."""
+    form, taken = NewPeopleForm(), list[str]()
+    if form.validate_on_submit():
+        made = flow.add_all(form.addresses, admin_context())
+        if isinstance(made, dict):
+            links = {email: welcome_link(token) for email, token in made.items()}
+            return page("admin/links.html", links=links)
+        taken = made.emails
+    elif form.is_submitted():
+        taken = User.among(form.addresses)
+    if taken:
+        form.refuse(taken)
+    return page("admin/new_people.html", form, most=email_addresses.MOST_LISTED, taken=taken)
+
+
+@bp.route(f"{_PERSON}/groups", methods=["GET", "POST"])
+@access.step_up_required
+def groups(person_id: int) -> ResponseReturnValue:
+    person = _person(person_id)
+    form = GroupsForm(groups=person.groups.replace(",", " "))
+    if form.validate_on_submit():
+        refusal = flow.set_groups(person, form.names, admin_context())
+        if refusal is None:
+            return redirect(url_for("admin.people", notice="groups"), 303)
+        form.refuse(refusal)
+    return page("admin/groups.html", form, person=person)
 
 
 @bp.route(f"{_PERSON}/reset-mfa", methods=["GET", "POST"])

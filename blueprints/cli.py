@@ -104,6 +104,7 @@ def list_users(as_json: bool) -> None:
             "email": person.email,
             "admin": person.is_admin,
             "active": person.is_active,
+            "groups": person.groups.split(",") if person.groups else [],
             "enrolled": bool(person.is_enrolled),
             "recovery_code_saved": bool(person.has_saved_code),
         }
@@ -199,7 +200,8 @@ def _in_words(person: Person) -> str:
     role = "admin" if person.is_admin else "person"
     app = "authenticator app on" if person.is_enrolled else "no authenticator app"
     code = "recovery code saved" if person.has_saved_code else "no recovery code saved"
-    return f"{person.email}  {role}, {app}, {code}{'' if person.is_active else ', deactivated'}"
+    within = f", in {person.groups.replace(',', ' ')}" if person.groups else ""
+    return f"{person.email}  {role}, {app}, {code}{within}{'' if person.is_active else ', deactivated'}"
 
 
 @click.group("events", cls=Commands, invoke_without_command=True, help="What happened, newest first.")

@@ -1,15 +1,16 @@
 """Every form: its fields, their labels, what shape they must have, and where each refusal is shown. No look-ups, no
 side effects."""
 
+import re
 from typing import Any, TypeVar
 
 from flask import render_template, request
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, Field, HiddenField, PasswordField, StringField
+from wtforms import BooleanField, Field, HiddenField, PasswordField, StringField, TextAreaField
 from wtforms.validators import AnyOf, InputRequired, Length, ValidationError
 
-from authn import email_addresses
-from authn.refusals import NotSixDigits, Refusal, WeakPassword, WrongPassword
+from authn import email_addresses, groups
+from authn.refusals import LineTaken, NotSixDigits, Refusal, WeakPassword, WrongPassword
 from blueprints import messages
 
 MAX_ID = 2**31 - 1
@@ -57,6 +58,13 @@ class TextField(StringField):  # type: ignore[misc]
 
     def _value(self) -> str:
         return one_line(self.data)
+
+
+class TextArea(TextAreaField):  # type: ignore[misc]
+    """Shows again what was typed, line by line, but for control characters."""
+
+    def _value(self) -> str:
+        return "\n".join(one_line(line) for line in re.split("\r\n?|\n", self.data or ""))
 
 
 class Tick(BooleanField):  # type: ignore[misc]
@@ -147,6 +155,37 @@ class PasswordForm(Form):
 
 class ReasonForm(Form):
     reason = TextField("Reason", [Length(max=200, message="Use at most 200 characters")], filters=[one_line])
+
+
+class GroupsForm(Form):
+    groups = TextField("Groups", filters=[one_line])
+
+    @property
+    def names(self) -> list[str]:
+        return groups.split(self.groups.data or "")
+
+    def refuse(self, refusal: Refusal) -> None:
+        reject(self.groups, messages.explain(refusal))
+
+
+class NewPeopleForm(Form):
+    emails = TextArea("Email addresses")
+
+    def validate_emails(self, field: Field) -> None:
+        self._lines, self._wrong = email_addresses.read_list(field.data or "")
+        self._say_what_is_wrong()
+
+    @property
+    def addresses(self) -> list[str]:
+        return list(self._lines)
+
+    def refuse(self, taken: list[str]) -> None:
+        """Say as well in which lines somebody's address is."""
+        self._wrong |= {self._lines[email]: LineTaken(self._lines[email], email) for email in taken}
+        self._say_what_is_wrong()
+
+    def _say_what_is_wrong(self) -> None:
+        self.emails.errors = [one_line(messages.explain(wrong)) for _, wrong in sorted(self._wrong.items())]
 
 
 class SwitchForm(Form):

@@ -24,7 +24,23 @@ _PORTION = 10_000  # rows deleted in one transaction, so that sign-ins go on mea
 def record(kind: EventKind, context: Context, user: User | None = None, detail: str = "") -> None:
     """Write the event, and one log line once it is committed: JSON, in which nothing can break the line. Equal ones
     that can be repeated at will are one row an hour, with a count."""
-    row = {
+    row = _row(kind, context, user, detail)
+    event = Event(**row)
+    event.id, event.count = _write({**row, "hour_key": _hour_key(event) if kind in REPEATABLE else None})
+    _tell(event)
+
+
+def record_each(kind: EventKind, context: Context, people: list[User]) -> None:
+    """Write the same event about each of these people, in one statement. It is for what cannot be repeated at will."""
+    rows = [_row(kind, context, user, "") for user in people]
+    written = Event.insert_many(rows).returning(Event.id, Event.user).tuples().execute()
+    idents = {user_id: ident for ident, user_id in written}
+    for row, user in zip(rows, people, strict=True):
+        _tell(Event(id=idents[user.id], **row))
+
+
+def _row(kind: EventKind, context: Context, user: User | None, detail: str) -> dict[str, Any]:
+    return {
         "at": context.now,
         "kind": kind,
         "user": user,
@@ -33,8 +49,10 @@ def record(kind: EventKind, context: Context, user: User | None = None, detail: 
         "user_agent": context.user_agent,
         "detail": detail,
     }
-    event = Event(**row)
-    event.id, event.count = _write({**row, "hour_key": _hour_key(event) if kind in REPEATABLE else None})
+
+
+def _tell(event: Event) -> None:
+    """Tell the log and every receiver of the event, once it is committed."""
     sender = store()
 
     def tell() -> None:

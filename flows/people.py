@@ -6,14 +6,14 @@ from peewee import IntegrityError
 
 from authn import groups, tokens
 from authn.events import EventKind
-from authn.refusals import AddressTaken, LastAdmin, LinkUsed, Refusal, Retirement, WrongPassword
+from authn.refusals import AddressesTaken, AddressTaken, LastAdmin, LinkUsed, Refusal, Retirement, WrongPassword
 from authn.steps import Cause
 from authn.throttle import EVERY_LIMIT
 from database import store
 from flows import codes, sessions, throttle
-from flows.audit import record
+from flows.audit import record, record_each
 from flows.passwords import check_password, hash_password, set_password
-from flows.transactions import Context, locked
+from flows.transactions import Context, Superseded, locked
 from models import Invitation, RecoveryCode, Session, TotpAuthenticator, User
 
 
@@ -35,6 +35,23 @@ def add(email: str, password: str | None, context: Context, *, is_admin: bool = 
     except IntegrityError:
         return AddressTaken(email)
     return None
+
+
+def add_all(emails: list[str], context: Context) -> dict[str, str] | AddressesTaken:
+    """Add a person at each of these folded addresses, all of them or nobody. Return the tokens of the links with which
+    they choose their passwords. Raise Superseded when somebody was in the way who is gone by now."""
+    people = [{User.email: email, User.created_at: context.now} for email in sorted(emails)]  # so none deadlock
+    try:
+        with locked(context):
+            added = list(User.insert_many(people).returning(User.id, User.email).execute())
+            record_each(EventKind.USER_CREATED, context, added)
+            made = {user.email: tokens.generate() for user in added}
+            _issue_links({user: made[user.email] for user in added}, context)
+    except IntegrityError:
+        if taken := User.among(emails):
+            return AddressesTaken(taken)
+        raise Superseded from None
+    return {email: made[email] for email in emails}
 
 
 def change_password(session: Session, current: str, new: str, context: Context) -> Refusal | None:
@@ -162,9 +179,18 @@ def _token(user: User, context: Context) -> str:
 
 
 def _issue_link(user: User, context: Context) -> str:
-    token = _token(user, context)
+    """Return the token of a new link. Earlier ones stop working."""
     Invitation.delete().where(Invitation.user == user).execute()
-    expires_at = context.now + Invitation.LIFETIME_SECONDS
-    Invitation.create(user=user, token_digest=tokens.digest(token), expires_at=expires_at)
-    record(EventKind.USER_INVITED, context, user)
+    token = _token(user, context)
+    _issue_links({user: token}, context)
     return token
+
+
+def _issue_links(made: dict[User, str], context: Context) -> None:
+    """Make a link of each token, for the person whose it is."""
+    expires_at = context.now + Invitation.LIFETIME_SECONDS
+    links = [
+        {"user": user, "token_digest": tokens.digest(token), "expires_at": expires_at} for user, token in made.items()
+    ]
+    Invitation.insert_many(links).execute()
+    record_each(EventKind.USER_INVITED, context, list(made))

@@ -25,8 +25,9 @@ all("[data-copy]", (button) => {
   button.addEventListener("click", () => {
     const text = source.textContent.replaceAll(" ", "");
     const failed = () => {
+      source.closest("details")?.setAttribute("open", "");
       getSelection().selectAllChildren(source);
-      say(id + "-status", "Couldn't copy. Select the code and copy it yourself.");
+      say(id + "-status", "Couldn't copy. Select it and copy it yourself.");
     };
     if (!navigator.clipboard) return failed();
     navigator.clipboard.writeText(text).then(() => say(id + "-status", "Copied"), failed);

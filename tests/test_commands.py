@@ -172,18 +172,27 @@ def test_adding_a_person_is_recorded_and_only_an_admin_is_one(app: Flask, flags:
 def test_the_list_of_people_tells_what_each_signs_in_with(app: Flask, omar: Person, ines: Person, maya: Person) -> None:
     with app.app_context():
         User.update(is_active=False).where(User.email == maya.email).execute()
+    run(app, "users", "groups", maya.email, "ops")
+    run(app, "users", "groups", omar.email, "wiki", "ops")
     assert people(app) == [
-        {"email": email, "admin": admin, "active": active, "enrolled": enrolled, "recovery_code_saved": saved}
-        for email, admin, active, enrolled, saved in [
-            ("ines@example.com", True, True, True, False),
-            ("maya@example.com", False, False, False, False),
-            ("omar@example.com", False, True, True, True),
+        {
+            "email": email,
+            "admin": admin,
+            "active": active,
+            "groups": groups,
+            "enrolled": enrolled,
+            "recovery_code_saved": saved,
+        }
+        for email, admin, active, groups, enrolled, saved in [
+            ("ines@example.com", True, True, [], True, False),
+            ("maya@example.com", False, False, ["ops"], False, False),
+            ("omar@example.com", False, True, ["ops", "wiki"], True, True),
         ]
     ]
     assert run(app, "users", "list").stdout.splitlines() == [
         "ines@example.com  admin, authenticator app on, no recovery code saved",
-        "maya@example.com  person, no authenticator app, no recovery code saved, deactivated",
-        "omar@example.com  person, authenticator app on, recovery code saved",
+        "maya@example.com  person, no authenticator app, no recovery code saved, in ops, deactivated",
+        "omar@example.com  person, authenticator app on, recovery code saved, in ops wiki",
     ]
 
 

@@ -8,11 +8,11 @@ from flask import Flask
 
 from authn import refusals
 from authn.events import EventKind
-from authn.refusals import LinkUsed, NoSuchSession, Refusal, RetiredCode, Retirement, WeakPassword
+from authn.refusals import AddressesTaken, LinkUsed, NoSuchSession, Refusal, RetiredCode, Retirement, WeakPassword
 from blueprints.messages import SENTENCES, explain
 
 BASES = {Refusal, WeakPassword}
-WITH_A_PAGE_OF_THEIR_OWN = {LinkUsed, NoSuchSession}
+WITH_A_PAGE_OF_THEIR_OWN = {AddressesTaken, LinkUsed, NoSuchSession}
 REFUSALS = {
     each
     for each in vars(refusals).values()

@@ -102,13 +102,16 @@ def an_error_at_its_field_in_the_same_words(page: Page) -> Iterator[str]:
     links = [link for box in page.all("div") if box.get("class") == "errors" for link in box.iter("a")]
     for link in links:
         field = page.by_id(link.get("href", "")[1:])
-        if field is None or field.tag != "input":  # the one group of buttons has no place for an error
+        if field is None or field.tag not in (
+            "input",
+            "textarea",
+        ):  # the one group of buttons has no place for an error
             continue
         described_by = (field.get("aria-describedby") or "").split()
         said = [page.text_of(ident) for ident in described_by if page.by_id(ident) is not None]
         if field.get("aria-invalid") != "true" or f"Error: {words(link)}" not in said:
             yield f"{field.get('id')} does not say {words(link)!r}"
-    named = [link.get("href", "")[1:] for link in links]
+    named = list(dict.fromkeys(link.get("href", "")[1:] for link in links))
     invalid = [element.get("id") for element in page.tree.iter() if element.get("aria-invalid") is not None]
     if set(invalid) - set(named):
         yield f"marked without a line in the summary: {invalid}"
@@ -131,6 +134,8 @@ AUTOCOMPLETE = {
     "code": "one-time-code",
     "recovery_code": "off",
     "key": "off",
+    "groups": "off",
+    "emails": "off",
 }
 KEYBOARD = {
     "email": {"type": "email", "inputmode": "email", "autocapitalize": "none", "spellcheck": "false"},
@@ -142,7 +147,7 @@ KEYBOARD = {
     "saved": {"type": "checkbox", "value": "yes"},
 }
 # What may be left empty, and how the page says so.
-MAY_BE_EMPTY = {"reason": "Shown in the audit log", "code": "Leave the code empty"}
+MAY_BE_EMPTY = {"reason": "Shown in the audit log", "code": "Leave the code empty", "groups": "Leave it empty for no group"}
 
 
 def fields_that_fill_themselves_in(page: Page) -> Iterator[str]:

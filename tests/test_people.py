@@ -46,6 +46,7 @@ ROUTES = [
     ("GET", "/admin/people/{id}/reset-mfa"),
     ("POST", "/admin/people/{id}/reset-mfa"),
     ("POST", "/admin/people/{id}/invite"),
+    *[(method, f"/admin/people/{act}") for act in ("new", "{id}/groups") for method in ("GET", "POST")],
     *[("POST", f"/admin/people/{{id}}/{act}") for act in ("unlock", "activate", "deactivate", "promote", "demote")],
     ("GET", "/admin/settings"),
     ("GET", "/admin/settings/recovery-codes"),
@@ -80,7 +81,7 @@ def test_who_is_not_an_admin_gets_403_and_changes_nothing(
     assert "You're signed in as omar@example.com, who may not open it." in page.text
     assert (rows(app, User), rows(app, Setting)) == before
     page = admin.open(path, method=method, data=admin.get("/account").forms[0].fields if method == "POST" else None)
-    assert page.status in (200, 303, 422) or "yourself" in page.h1, "422: the field that the switch needs is missing"
+    assert page.status in (200, 303, 422) or "yourself" in page.h1, "422: a field that is needed is missing"
 
 
 ADMIN_PAGES = [

@@ -110,8 +110,20 @@ def test_copy_says_so_when_it_could_not_and_selects_the_code(at_place: Callable[
     page = at_place("prompt").page
     page.evaluate(refuse)
     page.get_by_role("button", name="Copy").click()
-    expect(page.locator("#recovery-code-status")).to_have_text("Couldn't copy. Select the code and copy it yourself.")
+    expect(page.locator("#recovery-code-status")).to_have_text("Couldn't copy. Select it and copy it yourself.")
     assert page.evaluate("getSelection().toString()").replace("\n", "") == page.locator("#recovery-code").text_content()
+
+
+def test_all_links_are_copied_one_a_line_or_shown_where_they_could_not_be(at_place: Callable[..., Screen]) -> None:
+    page = at_place("new people added", **CLIPBOARD).page
+    shown = [row.locator("th, code").all_text_contents() for row in page.locator("tbody tr").all()]
+    page.get_by_role("button", name="Copy all").click()
+    expect(page.locator("#links-status")).to_have_text("Copied")
+    assert [line.split("\t") for line in clipboard(page).strip().split("\n")] == shown
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.get_by_role("button", name="Copy all").click()
+    expect(page.locator("#links")).to_be_visible()
+    assert page.evaluate("getSelection().toString()").split() == [word for row in shown for word in row]
 
 
 # On paper -------------------------------------------------------------------------------------------------------------

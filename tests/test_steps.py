@@ -75,6 +75,8 @@ MAY_OPEN: dict[str, set[str]] = {
     "admin.people": set(),
     "admin.reset_mfa": set(),
     "admin.invite": set(),
+    "admin.groups": set(),
+    "admin.new_people": set(),
     "admin.change": set(),
     "admin.settings": set(),
     "admin.switch_recovery_codes": set(),
@@ -246,6 +248,8 @@ DEEDS: dict[
     "login.verify": ("/verify", {"password": PASSWORD, "code": "now"}, EventKind.STEPPED_UP),
     "admin.reset_mfa": ("/admin/people/2/reset-mfa", {"reason": "lost"}, EventKind.MFA_RESET),
     "admin.invite": ("/admin/people/2/invite", {}, EventKind.USER_INVITED),
+    "admin.groups": ("/admin/people/2/groups", {"groups": "ops"}, EventKind.GROUPS_CHANGED),
+    "admin.new_people": ("/admin/people/new", {"emails": "nora@example.com"}, EventKind.USER_INVITED),
     "admin.change": ("/admin/people/2/deactivate", {}, EventKind.USER_DEACTIVATED),
     "admin.switch_recovery_codes": (
         "/admin/settings/recovery-codes",

@@ -202,6 +202,8 @@ def test_no_template_reads_the_configuration_or_styles_or_scripts_by_itself(temp
         ("/admin/people", "GET", "admin.people"),
         ("/admin/people/7/reset-mfa", "GET POST", "admin.reset_mfa"),
         ("/admin/people/7/invite", "POST", "admin.invite"),
+        ("/admin/people/7/groups", "GET POST", "admin.groups"),
+        ("/admin/people/new", "GET POST", "admin.new_people"),
         ("/admin/people/7/unlock", "POST", "admin.change"),
         ("/admin/people/7/activate", "POST", "admin.change"),
         ("/admin/people/7/deactivate", "POST", "admin.change"),

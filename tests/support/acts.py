@@ -100,6 +100,11 @@ def remove_admin(app: Flask, email: str) -> bool:
         return people.demote(user_of(email), Context(_now(app), actor="another admin")) is None
 
 
+def set_groups(app: Flask, email: str, names: list[str]) -> None:
+    with app.app_context():
+        assert people.set_groups(user_of(email), names, Context(_now(app))) is None
+
+
 def switch_codes(app: Flask, on: bool) -> None:
     with app.app_context():
         codes.switch(on, Context(_now(app), actor="a test"))

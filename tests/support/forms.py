@@ -181,8 +181,12 @@ def _welcome(site: Site, browser: Browser) -> Visit:
     return _stranger(site, browser, acts.invite(site.app, site.omar.email), new_password=NEW_PASSWORD)
 
 
-def _admin(act: str, site: Site, browser: Browser) -> Visit:
-    return _signed_in(site, browser, site.ines, f"/admin/people/{site.id_of(site.omar)}/{act}")
+def _admin(act: str, site: Site, browser: Browser, **right: str) -> Visit:
+    return _signed_in(site, browser, site.ines, f"/admin/people/{site.id_of(site.omar)}/{act}", **right)
+
+
+def _new_people(site: Site, browser: Browser) -> Visit:
+    return _signed_in(site, browser, site.ines, "/admin/people/new", emails="nora@example.com\r\nrui@example.com")
 
 
 def _switch(site: Site, browser: Browser) -> Visit:
@@ -212,6 +216,8 @@ FORMS: dict[str, Callable[[Site, Browser], Visit]] = {
     "account.welcome": _welcome,
     "admin.reset_mfa": partial(_admin, "reset-mfa"),
     "admin.invite": partial(_admin, "invite"),
+    "admin.groups": partial(_admin, "groups", groups="ops wiki"),
+    "admin.new_people": _new_people,
     "admin.change": partial(_admin, "deactivate"),
     "admin.switch_recovery_codes": _switch,
     "demo.phone": _phone,

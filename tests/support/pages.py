@@ -87,6 +87,7 @@ class Page:
         inputs = list(form.iter("input"))
         fields = {i.get("name"): i.get("value") or "" for i in inputs if i.get("name") and i.get("type") != "checkbox"}
         fields |= {i.get("name"): "" for i in inputs if i.get("type") == "checkbox"}
+        fields |= {area.get("name"): area.text or "" for area in form.iter("textarea")}
         fields |= {name: self.token for name, value in fields.items() if value == TOKEN}
         buttons = [button.get("name") or words(button) for button in form.iter("button")]
         return Form(form.get("action") or self.url, form.get("method") or "get", fields, buttons)

@@ -62,6 +62,8 @@ FORMS = {
     "/account/sessions/revoke-others": [],
     "/welcome/{token}": ["new_password"],
     "/admin/people/{id}/reset-mfa": ["reason"],
+    "/admin/people/{id}/groups": ["groups"],
+    "/admin/people/new": ["emails"],
     "/admin/people/{id}/{change}": [],
     "/admin/settings/recovery-codes": ["turn"],
     "/demo/phone": ["key"],

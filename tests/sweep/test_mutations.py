@@ -143,6 +143,8 @@ MUTATIONS = [
     ),
     # The sequence
     Mutation("signed in is the default", f"{ACCESS}:gate", always("is_public"), "steps structure"),
+    Mutation("a page for a group wants the group", f"{ACCESS}:group_required", unsaid("is_in"), "groups"),
+    Mutation("and is not public", f"{ACCESS}:group_required", unsaid("is_public"), "groups"),
     Mutation("a step opens its own pages", f"{ACCESS}:gate", never("open_at"), "steps"),
     Mutation("a password is looked at again", f"{SESSIONS}:start", never("has_kept_password"), "between_steps"),
     Mutation(

@@ -196,6 +196,7 @@ def people(world: World) -> Visit:
         world.browser().submit("/login", email=omar.email, password="a guess")
     world.person("rosa@example.com", code=False)
     acts.deactivate(world.app, "rosa@example.com")
+    acts.set_groups(world.app, omar.email, ["ops", "wiki", "a" * 32])
     return visit
 
 
@@ -213,6 +214,41 @@ def people_after_the_last_one(world: World) -> Visit:
 def about_somebody(world: World, email: str, typed: dict[str, str] | None = None) -> Visit:
     world.omar(email)
     return as_admin(world, f"/admin/people/{id_of(world, email)}/reset-mfa", typed)
+
+
+@place(200, "Add people")
+def new_people(world: World) -> Visit:
+    return as_admin(world, "/admin/people/new")
+
+
+@place(422, "Add people")
+def new_people_with_no_line_that_will_do(world: World) -> Visit:
+    world.omar()
+    lines = ["nora@example.com", "Nora <nora@example.com>", "", "NORA@example.com", "omar@example.com", "x" * 200]
+    return as_admin(world, "/admin/people/new", {"emails": "\n".join(lines)})
+
+
+@place(422, "Add people")
+def new_people_left_empty(world: World) -> Visit:
+    return as_admin(world, "/admin/people/new", {"emails": ""})
+
+
+@place(200, "Links for 2 people")
+def new_people_added(world: World) -> Visit:
+    return as_admin(world, "/admin/people/new", {"emails": f"{LONG}\nnora@example.com"})
+
+
+@place(200, f"Groups of {LONG}")
+def groups(world: World) -> Visit:
+    world.omar(LONG)
+    acts.set_groups(world.app, LONG, ["ops", "wiki"])
+    return as_admin(world, f"/admin/people/{id_of(world, LONG)}/groups")
+
+
+@place(422, "Groups of omar@example.com")
+def groups_with_a_bad_name(world: World) -> Visit:
+    world.omar()
+    return as_admin(world, f"/admin/people/{id_of(world, 'omar@example.com')}/groups", {"groups": "ops " + "o.ps" * 30})
 
 
 @place(200, f"Reset MFA for {LONG}?")
