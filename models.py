@@ -359,8 +359,8 @@ class Throttle(Table):
 
 
 class Event(Table):
-    """What happened, for the person and the admins. It holds no secret, and of what was typed only admins' own words. It
-    decides nothing: state that a page shows is in columns."""
+    """What happened, for the person and the admins. It holds no secret, and of what was typed only admins' own
+    words. It decides nothing: state that a page shows is in columns."""
 
     id = db.AutoField()
     at = db.BigIntegerField(index=True)
