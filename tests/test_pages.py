@@ -147,7 +147,7 @@ KEYBOARD = {
     "saved": {"type": "checkbox", "value": "yes"},
 }
 # What may be left empty, and how the page says so.
-MAY_BE_EMPTY = {"reason": "Shown in the audit log", "code": "Leave the code empty", "groups": "Leave it empty for no group"}
+MAY_BE_EMPTY = {"reason": "Shown in the audit log", "code": "Leave the code empty", "groups": "Leave it empty"}
 
 
 def fields_that_fill_themselves_in(page: Page) -> Iterator[str]:
