@@ -26,7 +26,7 @@ from authn.events import EventKind
 from authn.passwords import Policy, TooBusy
 from authn.sealing import Keyring, Unreadable
 from authn.throttle import Paused
-from blueprints import access, account, admin, cli, demo, enrollment, login, messages, recovery, session
+from blueprints import access, account, admin, cli, demo, enrollment, forgot, login, messages, recovery, session
 from flows import sessions
 from flows.audit import record, recorded
 from flows.codes import CodesAreOff
@@ -139,6 +139,7 @@ def _open_store(app: Flask, own: database.Store) -> None:
 def _send_mail(app: Flask, own: database.Store) -> None:
     config = app.config
     if config["MAIL_URL"]:
+        app.register_blueprint(forgot.bp)
         app.extensions["mailer"] = Mailer(  # which keeps it alive: the signal holds it weakly
             config["MAIL_URL"], config["SITE_NAME"], config["SITE_URL"], config["SUPPORT_CONTACT"]
         )

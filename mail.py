@@ -1,12 +1,15 @@
-"""Mail to people about changes to how they sign in, sent by a thread of its own after the transaction: a mail that
-cannot be sent is logged and never a sign-in's concern. A process that ends sends what waits first. Other receivers may
-connect to flows.audit.recorded as well."""
+"""Mail to people about changes to how they sign in, and with links to choose a password, sent by a thread of its own
+after the transaction: a mail that cannot be sent is logged and never a sign-in's concern. A process that ends sends
+what waits first. Other receivers may connect to flows.audit.recorded as well."""
 
 import atexit
 import logging
 import ssl
+import textwrap
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
 from functools import cached_property, partial
 from queue import Full, Queue
 from smtplib import SMTP, SMTP_SSL, SMTPException
@@ -16,7 +19,11 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from authn.events import EventKind
-from models import Event
+from authn.links import LinkPurpose
+from database import Store, opened
+from flows import forgot
+from flows.transactions import Context
+from models import Event, recovery_codes_are_on
 from settings import is_loopback
 
 log = logging.getLogger("sparekey.mail")
@@ -24,6 +31,10 @@ log = logging.getLogger("sparekey.mail")
 _TIMEOUT_SECONDS = 10
 _LONGEST_FAREWELL_SECONDS = 5
 _LONGEST_QUEUE = 1000
+_WIDTH = 76
+
+Job = Callable[[], Any]  # what the thread does
+Compose = Callable[[str, str, Context], EmailMessage]  # a mail to this address with this link
 
 # What NIST SP 800-63B-4 4.1.2.1, 4.2.3 and 4.6 ask to tell people about.
 SUBJECTS = {
@@ -43,19 +54,56 @@ class Mailer:
 
     def __init__(self, url: str, site: str, site_url: str, contact: str) -> None:
         self._server, self._site, self._site_url, self._contact = urlsplit(url), site, site_url, contact
-        host = urlsplit(site_url).hostname
-        self._sender = parse_qs(self._server.query).get("from", [f"no-reply@{host}"])[0]
-        self._queue: Queue[EmailMessage] = Queue(_LONGEST_QUEUE)
+        self._host = urlsplit(site_url).hostname or ""
+        self._sender = parse_qs(self._server.query).get("from", [f"no-reply@{self._host}"])[0]
+        self._queue: Queue[Job] = Queue(_LONGEST_QUEUE)
 
     def __call__(self, _store: Any, event: Event) -> None:
         """Queue the mail about this event, if it is one to tell the person about."""
-        if event.user is None or event.kind not in SUBJECTS:
-            return
+        if event.user is not None and event.kind in SUBJECTS:
+            self._put(partial(self._tell, event.user.email, event), f"a mail about {event.kind}")
+
+    def answer_forgotten(self, store: Store, email: str, context: Context) -> None:
+        """Queue all that is done for somebody who has asked for a new password: whether there is a link for them is
+        looked up by the thread, too."""
+        self._put(partial(self._answer_forgotten, store, email, context), "a link that was asked for")
+
+    def mail_invitation(self, store: Store, email: str, token: str, context: Context) -> None:
+        """Queue the mail with this link. The record tells whether it was sent."""
+        if not self._put(partial(self.send_invitation, store, email, token, context), "a link"):
+            with opened(store):
+                forgot.note_mail(email, False, context)
+
+    def send_invitation(self, store: Store, email: str, token: str, context: Context) -> bool:
+        """Send the mail with this link now. Return, and record, whether the mail server took it."""
+        return self._send_link(store, email, token, context, self._invitation)
+
+    def _answer_forgotten(self, store: Store, email: str, context: Context) -> None:
+        with opened(store):
+            token = forgot.issue(email, context)
+        if token:
+            self._send_link(store, email, token, context, self._forgotten)
+
+    def _send_link(self, store: Store, email: str, token: str, context: Context, compose: Compose) -> bool:
+        with opened(store):
+            try:
+                self._send(compose(email, f"{self._site_url}/welcome/{token}", context))
+                sent = True
+            except Exception as error:  # whatever it is, it is told in the record; a server may quote what it refuses
+                log.error("a link could not be mailed: %s", repr(error).replace(token, "…"))
+                sent = False
+            forgot.note_mail(email, sent, context)
+        return sent
+
+    def _put(self, job: Job, what: str) -> bool:
+        """Leave the job to the thread. Return whether there was room for it."""
         self._thread  # noqa: B018 - started with the first mail, in the process that sends it
         try:
-            self._queue.put_nowait(self._message(event.user.email, event))
-        except (Full, ValueError) as error:  # ValueError: an address that no header can hold
-            log.error("a mail about %s was not queued: %s", event.kind, error)
+            self._queue.put_nowait(job)
+        except Full:
+            log.error("%s was not queued: too many wait", what)
+            return False
+        return True
 
     @cached_property
     def _thread(self) -> Thread:
@@ -64,24 +112,67 @@ class Mailer:
         atexit.register(self._send_what_waits)
         return thread
 
-    def _message(self, to: str, event: Event) -> EmailMessage:
-        subject, at = SUBJECTS[EventKind(event.kind)], datetime.fromtimestamp(event.at, UTC)
-        message = EmailMessage()
-        message["To"], message["From"] = to, self._sender
-        message["Subject"] = f"{self._site}: {subject}"
-        origin = f" from {event.remote_addr}" if event.remote_addr else ""
-        message.set_content(
-            f"{subject} on {at.day} {at:%B %Y, %H:%M} UTC{origin}.\n\n"
-            f"If that wasn't you, change your password, sign out everywhere else and tell {self._contact}.\n"
-            f"You can do both at {self._site_url}/account\n"
+    def _tell(self, to: str, event: Event) -> None:
+        subject, origin = SUBJECTS[EventKind(event.kind)], f" from {event.remote_addr}" if event.remote_addr else ""
+        self._send(
+            self._message(
+                to,
+                f"{self._site}: {subject}",
+                f"{subject} on {_moment(event.at)}{origin}.",
+                f"If that wasn't you, change your password, sign out everywhere else and tell {self._contact}. You can "
+                "do both here:",
+                f"{self._site_url}/account",
+            )
         )
+
+    def _forgotten(self, to: str, link: str, context: Context) -> EmailMessage:
+        origin = f", from {context.remote_addr}" if context.remote_addr else ""
+        until = _moment(context.now + LinkPurpose.FORGOTTEN.seconds)
+        needed = "You'll still need your authenticator app"
+        if recovery_codes_are_on():
+            needed += f", or your recovery code. If you have neither any more, ask {self._contact}."
+        else:
+            needed += f". If you've lost your phone as well, ask {self._contact}."
+        return self._message(
+            to,
+            f"Choose a new password for {self._site}",
+            f"Somebody asked for a new password for {to} at {self._site} on {_moment(context.now)}{origin}.",
+            f"If it was you, choose one here. The link works once, until {until}:",
+            link,
+            needed,
+            "If it wasn't you, do nothing: the link alone lets nobody in.",
+        )
+
+    def _invitation(self, to: str, link: str, context: Context) -> EmailMessage:
+        giver = f"{context.actor} has given you" if context.admin_id else "Here is"
+        return self._message(
+            to,
+            f"Choose a password for {self._site}",
+            f"{giver} a link to choose a password at {self._site}, where you sign in as {to}. It works once, until "
+            f"{_moment(context.now + LinkPurpose.INVITATION.seconds)}:",
+            link,
+            "If you haven't set up an authenticator app there yet, you do so next: have your phone at hand.",
+            f"If you don't know what this is about, do nothing, or ask {self._contact}.",
+        )
+
+    def _message(self, to: str, subject: str, *paragraphs: str) -> EmailMessage:
+        """Return a mail in plain text. ValueError when no header can hold the address as one address."""
+        message = EmailMessage()
+        message["To"], message["From"], message["Subject"] = to, self._sender, subject
+        message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain=self._host)
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answering machine answers it
+        if [address.addr_spec for address in message["To"].addresses] != [to]:
+            raise ValueError("no header can hold the address")
+        text = "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs) + "\n"
+        is_short = text.isascii() and max(map(len, text.splitlines())) <= _WIDTH
+        message.set_content(text, cte="7bit" if is_short else "quoted-printable")
         return message
 
     def _send_for_ever(self) -> None:
         while True:
-            message = self._queue.get()
+            job = self._queue.get()
             try:
-                self._send(message)
+                job()
             except Exception as error:  # whatever it is, the next mail may do better
                 log.error("a mail could not be sent: %r", error)
             self._queue.task_done()
@@ -106,3 +197,13 @@ class Mailer:
                     raise SMTPException("the server offers no TLS, and the password must not travel in clear")
                 smtp.login(unquote(self._server.username), unquote(self._server.password or ""))
             smtp.send_message(message)
+
+
+def _wrapped(paragraph: str) -> str:
+    """Return the paragraph in lines for every screen. A link stays in one piece."""
+    return textwrap.fill(paragraph, _WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _moment(at: int) -> str:
+    moment = datetime.fromtimestamp(at, UTC)
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from enum import StrEnum, auto
+from functools import reduce
 from itertools import product
+from operator import or_
 from typing import Any
 
 import peewee as db
 from peewee import fn
 
 from authn import clocks, groups, tokens
+from authn.links import LinkPurpose, open_ends
 from authn.sealing import Purpose
 from authn.steps import SETTING_UP, Step
 from authn.throttle import EVERY_LIMIT, KNOWN, TELLING_WRONG_CODES, Count, Limit, Paused
@@ -309,9 +312,8 @@ class RecoveryCode(Table):
 
 
 is_live = RecoveryCode.retired_at.is_null() & RecoveryCode.saved_at.is_null(False)
-RecoveryCode.add_index(
-    RecoveryCode.index(RecoveryCode.user, unique=True, where=is_live, name="recovery_code_one_saved")
-)
+one_saved = RecoveryCode.index(RecoveryCode.user, unique=True, where=is_live, name="recovery_code_one_saved")
+RecoveryCode.add_index(one_saved)
 
 
 # Tries ----------------------------------------------------------------------------------------------------------------
@@ -417,13 +419,15 @@ class Invitation(Table):
     expires_at = db.BigIntegerField()
     used_at = db.BigIntegerField(null=True)
 
-    LIFETIME_SECONDS = 72 * 3600
+    purpose = db.CharField(max_length=16, default=LinkPurpose.INVITATION)  # a LinkPurpose
 
     @classmethod
     def open_at(cls, now: int) -> Any:
-        """Return the condition that an invitation is neither used nor over, and its person active."""
-        in_time = (cls.expires_at - cls.LIFETIME_SECONDS).between(*clocks.bounds(cls.LIFETIME_SECONDS, now))
-        return cls.used_at.is_null() & in_time & cls.user.in_(User.select(User.id).where(User.is_active))
+        """Return the condition that a link works: unused, in time, of somebody active, by mail with a second factor."""
+        ends = [(cls.purpose == purpose) & cls.expires_at.between(*two) for purpose, *two in open_ends(now)]
+        active = cls.user.in_(User.select(User.id).where(User.is_active))
+        has_app = fn.EXISTS(TotpAuthenticator.select().where(TotpAuthenticator.user == cls.user))
+        return cls.used_at.is_null() & reduce(or_, ends) & active & ((cls.purpose != LinkPurpose.FORGOTTEN) | has_app)
 
     @classmethod
     def find(cls, token: str, now: int) -> "Invitation | None":

@@ -4,7 +4,8 @@ from enum import StrEnum
 
 EventKind = StrEnum(
     "EventKind",
-    "USER_CREATED USER_INVITED INVITATION_USED USER_ACTIVATED USER_DEACTIVATED ADMIN_MADE ADMIN_REMOVED MFA_RESET "
+    "USER_CREATED USER_INVITED INVITATION_USED LINK_ASKED LINK_MAILED LINK_NOT_MAILED "
+    "USER_ACTIVATED USER_DEACTIVATED ADMIN_MADE ADMIN_REMOVED MFA_RESET "
     "GROUPS_CHANGED "
     "PASSWORD_RIGHT PASSWORD_WRONG PASSWORD_CHANGED CODE_WRONG CODE_REPLAYED PAUSED UNLOCKED STEPPED_UP "
     "PASSWORD_KNOWN WRONG_CODES_DISMISSED "
@@ -18,6 +19,9 @@ EventKind = StrEnum(
 # What somebody with the password alone, or nobody, can bring about as often as they like. Nothing of it is mailed.
 REPEATABLE = frozenset(
     {
+        EventKind.LINK_ASKED,
+        EventKind.LINK_MAILED,
+        EventKind.LINK_NOT_MAILED,
         EventKind.PASSWORD_RIGHT,
         EventKind.PASSWORD_WRONG,
         EventKind.CODE_WRONG,

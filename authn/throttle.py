@@ -32,18 +32,18 @@ class Count:
 class Limit:
     """The `free`-th failure brings the first pause, and each one after it a pause twice as long. At `stop` failures
     nothing is compared any more (NIST SP 800-63B-4 3.2.2 allows at most 100), and the count stays. Below that one
-    failure is forgotten every `decay_seconds`, whoever signs in meanwhile. None means: never."""
+    failure is forgotten every `decay_seconds`, whoever signs in meanwhile. None means: never, wherever it stands."""
 
     kind: str
     free: int | None
     stop: int | None
-    decay_seconds: int
+    decay_seconds: int | None
 
     def charge(self, count: Count, now: int) -> Count:
         """Return the count with one failure more. Raise Paused when no try may be made."""
         left = self.decayed(count, now)
         self.check(left, now)
-        failures, since = left.failures + 1, left.since if left.failures else now
+        failures, since = left.failures + 1, left.since if left.failures and self.decay_seconds else now
         pause = self.pause_seconds(failures)
         return Count(failures, since, now + pause if pause else 0)
 
@@ -57,7 +57,7 @@ class Limit:
 
     def decayed(self, count: Count, now: int) -> Count:
         """Return what is left of the count. A clock that ran ahead makes no failure last longer."""
-        if self.is_stopped(count):
+        if self.is_stopped(count) or self.decay_seconds is None:
             return count
         since = min(count.since, now)
         forgotten = min((now - since) // self.decay_seconds, count.failures)
@@ -86,7 +86,9 @@ PASSWORD = Limit("password", free=5, stop=100, decay_seconds=12 * 3600)
 ONE_TIME_CODE = Limit("one-time code", free=5, stop=100, decay_seconds=12 * 3600)
 # 115 bits cannot be guessed: the pause only keeps the log short
 RECOVERY_CODE = Limit("recovery code", free=10, stop=None, decay_seconds=3600)
-EVERY_LIMIT = (PASSWORD, ONE_TIME_CODE, RECOVERY_CODE)
+# Nothing is guessed here: each one may be a mail to somebody who did not ask for it
+FORGOTTEN = Limit("forgotten password", free=3, stop=None, decay_seconds=None)
+EVERY_LIMIT = (PASSWORD, ONE_TIME_CODE, RECOVERY_CODE, FORGOTTEN)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from flask import Blueprint, abort, redirect, url_for
 from flask.typing import ResponseReturnValue
 
+from authn.links import LinkPurpose
 from authn.refusals import LinkUsed
 from blueprints import access
 from blueprints.forms import (
@@ -112,12 +113,15 @@ def welcome(token: str) -> ResponseReturnValue:
     invitation = Invitation.find(token, now())
     if invitation is None:
         return page("account/link_used.html", status=404)
-    form = NewPasswordForm()
+    form, forgotten = NewPasswordForm(), invitation.purpose == LinkPurpose.FORGOTTEN
     if form.validate_on_submit():
         refusal = people.accept_invitation(invitation, form.new_password.data, context())
+        if refusal is None and forgotten:  # mail alone makes no browser a known one, or each mail would bring new tries
+            return redirect(url_for("login.password", notice="new-password"), 303)
         if refusal is None:
             return remember(redirect(url_for("login.password", notice="welcome"), 303), invitation.user)
         if isinstance(refusal, LinkUsed):
             return page("account/link_used.html", status=404)
         reject(form.new_password, explain(refusal))
-    return page("account/welcome.html", form, email=invitation.user.email)
+    email, codes_on = invitation.user.email, recovery_codes_are_on()
+    return page("account/welcome.html", form, email=email, forgotten=forgotten, codes_on=codes_on)

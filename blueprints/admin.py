@@ -1,9 +1,12 @@
 """For admins: everybody's state, resets and links, the switch for recovery codes, the audit log."""
 
-from flask import Blueprint, abort, redirect, request, url_for
+from typing import Any
+
+from flask import Blueprint, abort, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from authn import email_addresses
+from authn.links import LinkPurpose
 from blueprints import access
 from blueprints.forms import (
     MAX_ID,
@@ -16,10 +19,11 @@ from blueprints.forms import (
     id_in_query,
     page,
 )
-from blueprints.session import admin_context, current_session, now, welcome_link
+from blueprints.session import admin_context, current_session, now, welcome_link, without_request
+from database import store
 from flows import codes
 from flows import people as flow
-from models import Event, Invitation, Person, RecoveryCode, User, recovery_codes_are_fixed, recovery_codes_are_on
+from models import Event, Person, RecoveryCode, User, recovery_codes_are_fixed, recovery_codes_are_on
 
 bp = Blueprint("admin", __name__, url_prefix="/admin")
 
@@ -49,7 +53,7 @@ def new_people() -> ResponseReturnValue:
         made = flow.add_all(form.addresses, admin_context())
         if isinstance(made, dict):
             links = {email: welcome_link(token) for email, token in made.items()}
-            return page("admin/links.html", links=links)
+            return page("admin/links.html", links=links, mailed=form.mail.data and _mail(made))
         taken = made.emails
     elif form.is_submitted():
         taken = User.among(form.addresses)
@@ -127,7 +131,18 @@ def _settings_page(status: int = 200) -> ResponseReturnValue:
 
 
 def _show_link(person: User, token: str) -> ResponseReturnValue:
-    return page("admin/link.html", person=person, link=welcome_link(token), until=now() + Invitation.LIFETIME_SECONDS)
+    return page(
+        "admin/link.html", person=person, link=welcome_link(token), until=now() + LinkPurpose.INVITATION.seconds
+    )
+
+
+def _mail(tokens: dict[str, str]) -> bool:
+    """Have each person's link mailed. Return whether this site mails any."""
+    mailer: Any = current_app.extensions.get("mailer")
+    asked = without_request(admin_context())
+    for email, token in tokens.items() if mailer else ():
+        mailer.mail_invitation(store(), email, token, asked)
+    return mailer is not None
 
 
 def _person(person_id: int) -> User:

@@ -111,13 +111,25 @@ def list_users(as_json: bool) -> None:
         click.echo(dumps(facts) if as_json else _in_words(person))
 
 
-@users.command("invite", help="Make a link with which a person chooses a password; adds who is not here yet.")
-@click.argument("email")
+@users.command("invite", help="Make links with which people choose a password; adds those who are not here yet.")
+@click.argument("emails", metavar="EMAIL...", nargs=-1, required=True)
+@click.option("--mail", is_flag=True, help="Mail each person their link.")
 @changes_database
-def invite(email: str) -> None:
-    people.add(_address(email), None, command_line())  # or the person is here already
-    user = _person(email)
-    _echo_link(user, people.invite(user, command_line()))
+def invite(emails: tuple[str, ...], mail: bool) -> None:
+    mailer: Any = current_app.extensions.get("mailer")
+    if mail and mailer is None:
+        raise click.ClickException("MAIL_URL is not set, so that nothing can be mailed.")
+    addresses, not_mailed = list(dict.fromkeys(map(_address, emails))), 0
+    for address in addresses:
+        people.add(address, None, command_line())  # or the person is here already
+        token = people.invite(_person(address), command_line())
+        if mail and mailer.send_invitation(store(), address, token, command_line()):
+            click.echo(f"Mailed a link to {address}; it works once, for 72 hours.")
+        else:
+            not_mailed += mail
+            _echo_link(address, token)
+    if not_mailed:
+        raise click.ClickException(f"{not_mailed} of {len(addresses)} could not be mailed: hand those links over.")
 
 
 @users.command("reset-mfa", help="Take away a person's app, code and password, and make a link to begin again.")
@@ -125,7 +137,7 @@ def invite(email: str) -> None:
 @changes_database
 def reset_mfa(email: str) -> None:
     user = _person(email)
-    _echo_link(user, people.reset(user, command_line()))
+    _echo_link(user.email, people.reset(user, command_line()))
 
 
 @users.command("groups", help="Say which groups a person is in, or put them into these and no others.")
@@ -185,8 +197,8 @@ def _fail(refusal: Refusal | None) -> None:
         raise click.ClickException(messages.explain(refusal))
 
 
-def _echo_link(user: User, token: str) -> None:
-    click.echo(f"Give this link to {user.email}; it works once, for 72 hours: {welcome_link(token)}")
+def _echo_link(email: str, token: str) -> None:
+    click.echo(f"Give this link to {email}; it works once, for 72 hours: {welcome_link(token)}")
 
 
 def _everybody() -> Iterator[Person]:

@@ -74,10 +74,8 @@ class Tick(BooleanField):  # type: ignore[misc]
         self.data = valuelist[:1] == ["yes"]
 
 
-class SignInForm(Form):
+class AddressForm(Form):
     email = TextField("Email address", [InputRequired("Enter your email address")])
-    password = PasswordField("Password", [InputRequired("Enter your password")])
-    next = HiddenField()
 
     def validate_email(self, field: Field) -> None:
         if email_addresses.fold(field.data) is None:
@@ -86,6 +84,11 @@ class SignInForm(Form):
     @property
     def address(self) -> str:
         return email_addresses.fold(self.email.data) or ""
+
+
+class SignInForm(AddressForm):
+    password = PasswordField("Password", [InputRequired("Enter your password")])
+    next = HiddenField()
 
     def refuse(self, refusal: Refusal) -> None:
         reject(self.email, messages.explain(refusal))
@@ -170,6 +173,7 @@ class GroupsForm(Form):
 
 class NewPeopleForm(Form):
     emails = TextArea("Email addresses")
+    mail = Tick("Mail the links")
 
     def validate_emails(self, field: Field) -> None:
         self._lines, self._wrong = email_addresses.read_list(field.data or "")

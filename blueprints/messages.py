@@ -52,6 +52,7 @@ def _for_templates() -> dict[str, Any]:
         "site": config["SITE_NAME"],
         "contact": config["SUPPORT_CONTACT"],
         "demo": config["DEMO"],
+        "by_mail": bool(config["MAIL_URL"]),
         "notice": SENTENCES["done"].get(name) or SENTENCES["happened"].get(name),
         "done": name in SENTENCES["done"],
     }

@@ -102,6 +102,11 @@ def admin_context() -> Context:
     return replace(context(), actor=admin.email, admin_id=admin.id, admin_session=session.id, form=form)
 
 
+def without_request(context: Context) -> Context:
+    """Return the context for what is done when the request is over."""
+    return replace(context, known_browser=lambda _email: "")
+
+
 def command_line() -> Context:
     return Context(now(), actor="the command line")
 

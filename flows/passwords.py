@@ -4,7 +4,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from authn.events import EventKind
-from authn.throttle import PASSWORD, network
+from authn.links import LinkPurpose
+from authn.throttle import FORGOTTEN, PASSWORD, network
 from database import store
 from flows import throttle
 from flows.audit import record
@@ -46,8 +47,14 @@ def set_password(user: User, password_hash: str, context: Context) -> None:
     user.save(only=[User.password_hash, User.password_changed_at])
     forget_guesses(user)
     Invitation.delete().where(Invitation.user == user, Invitation.used_at.is_null()).execute()
-    throttle.forget((PASSWORD,), user.email)
+    throttle.forget((PASSWORD, FORGOTTEN), user.email)
     record(EventKind.PASSWORD_CHANGED, context, user)
+
+
+@within_transaction
+def drop_forgotten_links(user: User) -> None:
+    """Let no link work that the person asked for by mail. Those of admins stay."""
+    Invitation.delete().where(Invitation.user == user, Invitation.purpose == LinkPurpose.FORGOTTEN).execute()
 
 
 @within_transaction

@@ -6,13 +6,14 @@ from peewee import IntegrityError
 
 from authn import groups, tokens
 from authn.events import EventKind
+from authn.links import LinkPurpose
 from authn.refusals import AddressesTaken, AddressTaken, LastAdmin, LinkUsed, Refusal, Retirement, WrongPassword
 from authn.steps import Cause
 from authn.throttle import EVERY_LIMIT
 from database import store
 from flows import codes, sessions, throttle
 from flows.audit import record, record_each
-from flows.passwords import check_password, hash_password, set_password
+from flows.passwords import check_password, drop_forgotten_links, hash_password, set_password
 from flows.transactions import Context, Superseded, locked
 from models import Invitation, RecoveryCode, Session, TotpAuthenticator, User
 
@@ -46,7 +47,7 @@ def add_all(emails: list[str], context: Context) -> dict[str, str] | AddressesTa
             added = list(User.insert_many(people).returning(User.id, User.email).execute())
             record_each(EventKind.USER_CREATED, context, added)
             made = {user.email: tokens.generate() for user in added}
-            _issue_links({user: made[user.email] for user in added}, context)
+            _issue_links({user: made[user.email] for user in added}, LinkPurpose.INVITATION, context)
     except IntegrityError:
         if taken := User.among(emails):
             return AddressesTaken(taken)
@@ -84,14 +85,14 @@ def reset(user: User, context: Context, reason: str = "") -> str:
         User.update(password_hash=None, waiting_since=None).where(User.id == user.id).execute()
         throttle.forget(EVERY_LIMIT, user.email)
         record(EventKind.MFA_RESET, context, user, reason)
-        return _issue_link(user, context)
+        return _issue_link(user, LinkPurpose.RESET, context)
 
 
 def invite(user: User, context: Context) -> str:
     """Return the token of a new link with which the person chooses a password. Earlier links stop working; the same
     form sent again gets the same link."""
     with locked(context, user):
-        return _handed_over(user, context) or _issue_link(user, context)
+        return _handed_over(user, context) or _issue_link(user, LinkPurpose.INVITATION, context)
 
 
 def accept_invitation(invitation: Invitation, password: str, context: Context) -> Refusal | None:
@@ -157,6 +158,7 @@ def _change(user: User, context: Context, kind: EventKind, **changes: bool) -> R
             return LastAdmin(user.email)
         if changes.get("is_active") is False:
             sessions.end_all(user)
+            drop_forgotten_links(user)
         User.update(changes).where(User.id == user.id).execute()
         record(kind, context, user)
     return None
@@ -178,19 +180,17 @@ def _token(user: User, context: Context) -> str:
     return store().keyring.fingerprint("link", f"{context.form}\0{user.id}\0{chosen_at}")
 
 
-def _issue_link(user: User, context: Context) -> str:
+def _issue_link(user: User, purpose: LinkPurpose, context: Context) -> str:
     """Return the token of a new link. Earlier ones stop working."""
     Invitation.delete().where(Invitation.user == user).execute()
     token = _token(user, context)
-    _issue_links({user: token}, context)
+    _issue_links({user: token}, purpose, context)
     return token
 
 
-def _issue_links(made: dict[User, str], context: Context) -> None:
+def _issue_links(made: dict[User, str], purpose: LinkPurpose, context: Context) -> None:
     """Make a link of each token, for the person whose it is."""
-    expires_at = context.now + Invitation.LIFETIME_SECONDS
-    links = [
-        {"user": user, "token_digest": tokens.digest(token), "expires_at": expires_at} for user, token in made.items()
-    ]
+    common = {"expires_at": context.now + purpose.seconds, "purpose": purpose}
+    links = [{"user": user, "token_digest": tokens.digest(token), **common} for user, token in made.items()]
     Invitation.insert_many(links).execute()
     record_each(EventKind.USER_INVITED, context, list(made))

@@ -14,7 +14,7 @@ from flows.transactions import Context, for_update, within_transaction
 from models import Throttle, fingerprint
 
 # By then every count that did not reach its stop has decayed.
-_IDLE_SECONDS = max((limit.stop or 0) * limit.decay_seconds for limit in EVERY_LIMIT)
+_IDLE_SECONDS = max((limit.stop or 0) * (limit.decay_seconds or 0) for limit in EVERY_LIMIT)
 _WAITS_SECONDS = (0.1, 0.5)  # before a refund is tried again
 
 
