@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
+from email.utils import make_msgid
 from functools import cached_property, partial
 from queue import Full, Queue
 from smtplib import SMTP, SMTP_SSL, SMTPException
@@ -159,7 +159,7 @@ class Mailer:
         """Return a mail in plain text. ValueError when no header can hold the address as one address."""
         message = EmailMessage()
         message["To"], message["From"], message["Subject"] = to, self._sender, subject
-        message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain=self._host)
+        message["Date"], message["Message-ID"] = datetime.now(UTC), make_msgid(domain=self._host)
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answering machine answers it
         if [address.addr_spec for address in message["To"].addresses] != [to]:
             raise ValueError("no header can hold the address")

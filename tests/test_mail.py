@@ -2,24 +2,17 @@
 
 import gc
 import ssl
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from queue import Empty
 
 import pytest
 from aiosmtpd.smtp import AuthResult
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask
 
 from authn.events import EventKind
 from flows.audit import recorded
-from tests.support.inbox import Inbox, listening
+from tests.support.inbox import Inbox, certificate, listening, text_of, until
 from tests.support.pages import Browser
 from tests.support.people import NEW_PASSWORD, PASSWORD, Person, enroll, half, save_new_code, sign_in, use_recovery_code
 from tests.support.tables import kinds
@@ -43,7 +36,7 @@ def test_a_used_recovery_code_is_told_to_the_person_with_what_to_do(inbox: Inbox
     assert (used["To"], used["From"]) == ("omar@example.com", "site@example.com")
     assert used["Subject"] == "Sparekey: Your recovery code was used"
     assert saved["Subject"] == "Sparekey: A new recovery code was saved"
-    text = used.get_payload(decode=True).decode()
+    text = text_of(used)
     assert "on 30 November 2026, 01:00 UTC from 203.0.113.7." in text
     assert "If that wasn't you, change your password, sign out everywhere else" in text
     assert omar.recovery_code not in text + saved.as_string()
@@ -75,19 +68,16 @@ def test_somebody_whose_password_is_known_is_told_once_with_the_way_to_change_it
         stranger.submit("/login/code", code=omar.wrong_code())
     told = inbox.next()
     assert told["Subject"] == "Sparekey: Somebody who knows your password typed three wrong codes"
-    text = told.get_payload(decode=True).decode()
+    text = text_of(told)
     assert "typed three wrong codes on 30 November 2026, 01:00 UTC from 203.0.113.7." in text
-    assert text.splitlines()[-1].endswith(" http://localhost:5000/account")
+    assert text.endswith(" http://localhost:5000/account")
     with pytest.raises(Empty):
         inbox.mails.get(timeout=0.2)
 
 
 def is_logged(caplog: pytest.LogCaptureFixture, text: str, times: int = 1) -> bool:
     """Whether it is so often in the log, within ten seconds."""
-    deadline = time.monotonic() + 10
-    while caplog.text.count(text) < times and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return caplog.text.count(text) == times
+    return until(lambda: caplog.text.count(text) >= times) and caplog.text.count(text) == times
 
 
 def test_a_mail_server_that_is_away_does_not_hold_up_a_sign_in(app: Flask, maya: Person) -> None:
@@ -98,24 +88,6 @@ def test_a_mail_that_cannot_be_sent_does_not_stop_the_next(make_app, make_person
     app = make_app("misspelt", RECOVERY_CODES_ENABLED=True, MAIL_URL="smtp://mail..example.com")
     enroll(Browser(app), make_person("maya@example.com", enrolled=False, on=app))
     assert is_logged(caplog, "a mail could not be sent: Unicode", times=2)
-
-
-def certificate(folder: Path) -> Path:
-    """One for 127.0.0.1 that it has given to itself, with its key."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    now, address = datetime.now(UTC), x509.IPAddress(ip_address("127.0.0.1"))
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=True)
-        .sign(key, SHA256())
-    )
-    path = folder / "mail.pem"
-    path.write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + made.public_bytes(Encoding.PEM)
-    )
-    return path
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # asyncio's, of a connection whose TLS was refused

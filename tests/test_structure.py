@@ -76,7 +76,7 @@ FLOWS = [  # each imports from the floors above it
     {"sessions"},
     {"second_factor", "enrollment"},
     {"recovery"},
-    {"people", "keys", "demo"},
+    {"people", "keys", "demo", "forgot"},
 ]
 
 
