@@ -16,6 +16,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import LoginManager
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from gunicorn.http.errors import ParseException
+from jinja2 import ChoiceLoader, FileSystemLoader
 from peewee import IntegrityError
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -34,7 +35,7 @@ from flows.transactions import Superseded
 from mail import Mailer
 from models import User
 
-BODY_LIMIT_BYTES = 64 * 1024
+OWN_BODY_LIMIT_BYTES = 64 * 1024
 RETRY_SECONDS = 30
 
 HEADERS = {
@@ -60,14 +61,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     _send_mail(app, own)
     _log_to_stderr()
 
-    app.before_request(_refuse_foreign_requests)
-    CSRFProtect(app)
-    app.before_request(access.gate)
-    app.after_request(_add_headers)
-    manager = LoginManager(app)
-    manager.session_protection = None  # it would write a hash of address and browser into the cookie
-    manager.request_loader(_load_user)
-
+    _watch_requests(app)
     for blueprint in (login.bp, enrollment.bp, recovery.bp, account.bp, admin.bp):
         app.register_blueprint(blueprint)
     if app.config["DEMO"]:
@@ -78,6 +72,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     messages.add_to(app)
     _register_error_pages(app)
+    app.extensions["own_pages"] = frozenset(app.view_functions)  # what is registered later is somebody's own
     app.log_exception = partial(_log_exception, app)  # type: ignore[method-assign]
     return app
 
@@ -85,6 +80,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 def _configure(app: Flask) -> None:
     """What follows from the settings for Flask and its extensions."""
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}  # before Flask makes jinja_env
+    app.jinja_loader = ChoiceLoader([FileSystemLoader(app.config["TEMPLATES"]), app.jinja_loader])  # type: ignore[list-item]
     app.session_interface = session.Cookies()
     secure = app.config["SITE_URL"].startswith("https:")
     prefix = "__Host-" if secure else ""
@@ -95,7 +91,6 @@ def _configure(app: Flask) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_PATH="/",
-        MAX_CONTENT_LENGTH=BODY_LIMIT_BYTES,
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session
         WTF_CSRF_SSL_STRICT=False,  # _refuse_foreign_requests looks at more than the Referer
     )
@@ -120,6 +115,19 @@ def _make_store(config: Mapping[str, Any]) -> database.Store:
         ),
         config,
     )
+
+
+def _watch_requests(app: Flask) -> None:
+    """What is done before every view, in this order, and after it."""
+    app.before_request(access.turn_scripts_away)
+    app.before_request(_refuse_foreign_requests)
+    app.before_request(_limit_own_bodies)
+    CSRFProtect(app)
+    app.before_request(access.gate)
+    app.after_request(_add_headers)
+    manager = LoginManager(app)
+    manager.session_protection = None  # it would write a hash of address and browser into the cookie
+    manager.request_loader(_load_user)
 
 
 def _open_store(app: Flask, own: database.Store) -> None:
@@ -194,11 +202,19 @@ def _is_link() -> bool:
     return request.path.startswith("/welcome/")
 
 
+def _limit_own_bodies() -> None:
+    """MAX_CONTENT_LENGTH is for pages of one's own: no form of ours needs more than this."""
+    if access.is_ours(request.endpoint):
+        request.max_content_length = OWN_BODY_LIMIT_BYTES
+
+
 def _add_headers(response: Response) -> Response:
-    response.headers.extend(HEADERS)
+    """What a view says of its own answer counts. None of ours is kept, nor one in place of a view's."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
     if _is_link():
         response.headers["Referrer-Policy"] = "no-referrer"  # or the next request would take it into the proxy's log
-    if request.endpoint != "static" or response.status_code >= 400:
+    if "Cache-Control" not in response.headers or not access.view_answers():
         response.headers["Cache-Control"] = "no-store"
     if current_app.config["SITE_URL"].startswith("https:"):
         response.headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
@@ -237,6 +253,7 @@ def _while_there_is_a_database(page: Callable[[Any], ResponseReturnValue]) -> Ca
     """Handle what an error page raises itself: Flask does not."""
 
     def handle(error: Exception) -> ResponseReturnValue:
+        access.answer_in_place()
         try:
             return page(error)
         except (Superseded, IntegrityError) as gone:  # the person was deleted meanwhile
@@ -279,9 +296,9 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
 
 def _status_page(status: int, reference: str | None = None) -> str:
     title, advice = messages.of_status(status)
-    user = session.signed_in_person() if status == 403 else None
-    if user:
-        advice = f"You're signed in as {user.email}, who may not open it."
+    if status == 403 and (user := session.signed_in_person()):
+        title, advice = messages.of_status("not-yours")
+        advice = advice.format(email=user.email)
     return render_template("errors/status.html", title=title, advice=advice, reference=reference)
 
 
@@ -314,6 +331,7 @@ def _too_busy(_: TooBusy) -> ResponseReturnValue:
 
 
 def _database_unavailable(error: Exception) -> ResponseReturnValue:
+    access.answer_in_place()
     if isinstance(error, database.MISTAKES):
         raise error
     current_app.logger.error("the database is not available: %s", error)

@@ -133,6 +133,24 @@ def _hash_cost(value: Any) -> Cost:
     return Cost(memory_kib, rounds, parallelism)
 
 
+def _home(value: Any) -> str:
+    path = _text(value)
+    if not re.fullmatch(r"/[!-\[\]-~]{0,499}", path) or re.search(r"//|/\.{1,2}(/|$)", path):
+        raise ValueError("must be a path of this site in the form /board, with %20 and the like for other characters")
+    return path
+
+
+def _folders(value: Any) -> list[str]:
+    given = value.split(":") if isinstance(value, str) else [value] if isinstance(value, Path) else value
+    if not isinstance(given, list | tuple) or not all(isinstance(folder, str | Path) for folder in given):
+        raise ValueError("must be folders separated by colons")
+    folders = [Path(folder).absolute() for folder in given if str(folder).strip()]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"must be folders that are there, and {folder} is not")
+    return [str(folder) for folder in folders]
+
+
 def _clock(value: Any) -> Callable[[], float]:
     if not callable(value):
         raise ValueError("must be a function that gives the seconds since 1970")
@@ -159,6 +177,9 @@ SETTINGS = {
     "EVENT_RETENTION_DAYS": Setting(400, _number(30)),
     "MAIL_URL": Setting(None, _mail_url),
     "TRUSTED_PROXIES": Setting(0, _number(0)),
+    "HOME": Setting("/account", _home),
+    "TEMPLATES": Setting((), _folders),
+    "MAX_CONTENT_LENGTH": Setting(65536, _number(65536)),
     "DEMO": Setting(False, _boolean),
     "CLOCK": Setting(time.time, _clock, in_environment=False),
 }

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from flask import abort, current_app, redirect, render_template, request, url_for
+from flask import Response, abort, current_app, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from authn import groups
 from authn.events import EventKind
 from authn.steps import Step
-from blueprints.paths import path_of, safe_next
+from blueprints.paths import is_file, local_part, requested_path, safe_next
 from blueprints.session import context, current_session, now, signed_in_person, to_due_page, visit
 from flows import sessions
 from flows.audit import record
@@ -76,29 +76,65 @@ def _after_step_up(view: View, given_at: Callable[[Session], int]) -> View:
     def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
         session, since = current_session(), now() - current_app.config["STEP_UP_SECONDS"]
         if session.is_signed_in and not since < given_at(session) <= now():
-            came_from = request.path if request.method == "GET" else path_of(request.referrer)
-            return redirect(url_for("login.verify", next=safe_next(came_from, safe_next(request.path))), 303)
+            answer_in_place()
+            came_from = requested_path() if request.method == "GET" else local_part(request.referrer)
+            return redirect(url_for("login.verify", next=safe_next(came_from, safe_next(requested_path()))), 303)
         return view(*args, **kwargs)  # type: ignore[no-any-return]
 
     return guarded  # type: ignore[return-value]
 
 
+def is_ours(endpoint: str | None) -> bool:
+    """Return whether it is a page that create_app registered, and nobody's own."""
+    return endpoint in current_app.extensions["own_pages"]
+
+
+def answer_in_place() -> None:
+    """Note that this answer is one of ours, in place of the view's."""
+    g.view_answers = False
+
+
+def view_answers() -> bool:
+    """Return whether the answer is that of a view of one's own, or a file: these say themselves who may keep it."""
+    return bool(g.get("view_answers", False))
+
+
+def turn_scripts_away() -> ResponseReturnValue | None:
+    """Before any other check: answer the script of somebody who is not signed in with an empty 401, since it cannot
+    follow a sign-in."""
+    view = _closed_view()
+    if view is None or request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate":
+        return None
+    session = visit().session
+    if session and (session.is_signed_in or session.step in _open_at(view)):
+        return None
+    return Response(status=401)
+
+
 def gate() -> ResponseReturnValue | None:
     """Before every view: let it be opened and note that the person is active, or answer in its place: with the page
     that is due, or the one that says that recovery codes are off."""
-    view = _asked_for()
-    if view is None or request.endpoint == "static":
+    if request.endpoint is None:
+        return None
+    if is_file(request.endpoint):
+        g.view_answers = True
         return None
     if unfinished := visit().codes_went_off:
         sessions.end(unfinished, EventKind.SIGN_IN_ENDED, context())
-    if getattr(view, "is_public", False):
-        return None
+    view = _closed_view()
+    if view and (answer := _answer_in_place_of(view)):
+        return answer
+    g.view_answers = not is_ours(request.endpoint)
+    return None
+
+
+def _answer_in_place_of(view: Callable[..., Any]) -> ResponseReturnValue | None:
     if getattr(view, "needs_recovery_codes", False) and not recovery_codes_are_on():
         return codes_are_off()
     session = visit().session
     if session is None:
         return _to_sign_in()
-    if session.step not in getattr(view, "open_at", (Step.SIGNED_IN,)):
+    if session.step not in _open_at(view):
         return to_due_page(session)
     sessions.touch(session, now())
     return None
@@ -106,6 +142,16 @@ def gate() -> ResponseReturnValue | None:
 
 def _asked_for() -> Callable[..., Any] | None:
     return current_app.view_functions.get(request.endpoint or "")
+
+
+def _closed_view() -> Callable[..., Any] | None:
+    """Return the view of this request, unless anyone may open it or there is none."""
+    view = _asked_for()
+    return None if view is None or getattr(view, "is_public", False) or is_file(request.endpoint or "") else view
+
+
+def _open_at(view: Callable[..., Any]) -> tuple[Step, ...]:
+    return getattr(view, "open_at", (Step.SIGNED_IN,))
 
 
 def codes_are_off() -> ResponseReturnValue:
@@ -123,5 +169,5 @@ def codes_are_off() -> ResponseReturnValue:
 
 
 def _to_sign_in() -> ResponseReturnValue:
-    asked_for = safe_next(request.full_path.rstrip("?"), "") if request.method == "GET" else ""
-    return redirect(url_for("login.password", notice=visit().ended or "needed", next=asked_for or None), 303)
+    wanted = safe_next(requested_path(), "") if request.method == "GET" else ""
+    return redirect(url_for("login.password", notice=visit().ended or "needed", next=wanted or None), 303)

@@ -76,7 +76,7 @@ def password() -> ResponseReturnValue:
     if form.validate_on_submit():
         refusal = people.change_password(session, form.current_password.data, form.new_password.data, context())
         if refusal is None:
-            return go_on(session, "password-changed", to=url_for("account.overview"))
+            return go_on(session, "password-changed")
         form.refuse(refusal)
     return page("account/password.html", form)
 
@@ -103,7 +103,7 @@ def revoke_session(session_id: int) -> ResponseReturnValue:
 def revoke_others() -> ResponseReturnValue:
     session = current_session()
     refusal = sessions.revoke_others(session, context())
-    return go_on(session, "nowhere-else" if refusal else "others-out", to=url_for("account.overview"))
+    return go_on(session, "nowhere-else" if refusal else "others-out")
 
 
 @bp.route("/welcome/<token>", methods=["GET", "POST"])

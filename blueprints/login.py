@@ -17,8 +17,8 @@ bp = Blueprint("login", __name__)
 @bp.get("/")
 @access.public
 def start() -> ResponseReturnValue:
-    if visit().session:
-        return redirect(url_for("account.overview"), 303)
+    if session := visit().session:
+        return to_due_page(session)
     return redirect(url_for("login.password", notice=visit().ended), 303)
 
 
@@ -31,7 +31,7 @@ def password() -> ResponseReturnValue:
         start_afresh()
     form = SignInForm(next=safe_next(request.args.get("next", ""), ""))
     if form.validate_on_submit():
-        session = Session(next_path=safe_next(form.next.data or ""))
+        session = Session(next_path=safe_next(form.next.data or "", ""))
         refusal = sessions.start(session, form.address, form.password.data, context())
         if refusal is None:
             return go_on(session)

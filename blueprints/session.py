@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from authn.events import EventKind
 from authn.steps import Step
 from blueprints.known_browser import known_browser, remember
-from blueprints.paths import safe_next, with_notice
+from blueprints.paths import ACCOUNT, home, safe_next, with_notice
 from flows import sessions
 from flows.transactions import Context
 from models import Session, User, recovery_codes_are_on
@@ -25,8 +25,7 @@ PAGES = {
     Step.REPLACE_CODE: "recovery.prompt",
     Step.LOST_DEVICE: "recovery.lost_device",
     Step.REPLACE_DEVICE: "enrollment.setup",
-    Step.SIGNED_IN: "account.overview",
-}
+}  # and then HOME
 _LONGEST_ADDRESS, _LONGEST_AGENT = 45, 200
 
 
@@ -37,6 +36,7 @@ class Visit:
     session: Session | None = None
     ended: str | None = None
     codes_went_off: Session | None = None  # an unfinished recovery sign-in that is to be ended
+    was_signed_in: bool = False  # when this request began
 
 
 class Cookies(SecureCookieSessionInterface):
@@ -112,8 +112,9 @@ def command_line() -> Context:
 
 
 def go_on(session: Session, notice: str | None = None, to: str | None = None) -> Response:
-    """Lead to what is due now; when signed in, to the page `to` or the one first asked for. A new token goes into the
-    cookie, and with it a new CSRF token."""
+    """Lead to what is due now: at the end of a sign-in to the page first asked for, or HOME; and whoever was signed in
+    before to `to`, or back to the account. A new token goes into the cookie, and with it a new CSRF token."""
+    was_signed_in = visit().was_signed_in
     g.visit = Visit(session)
     if cookie.get("token") != session.token:
         cookie.clear()
@@ -122,12 +123,13 @@ def go_on(session: Session, notice: str | None = None, to: str | None = None) ->
         generate_csrf()
     if not session.is_signed_in:
         return to_due_page(session)
-    answer = redirect(with_notice(to or safe_next(session.next_path), notice), 303)
+    back = ACCOUNT if was_signed_in else safe_next(session.next_path, home())
+    answer = redirect(with_notice(to or back, notice), 303)
     return remember(answer, session.user) if session.is_due_a_mark else answer
 
 
 def to_due_page(session: Session) -> Response:
-    return redirect(url_for(PAGES[Step(session.step)]), 303)
+    return redirect(home() if session.is_signed_in else url_for(PAGES[Step(session.step)]), 303)
 
 
 def start_afresh() -> None:
@@ -156,4 +158,4 @@ def _look_up() -> Visit:
         return Visit(ended="away" if session.is_signed_in else "too-slow")
     if session.step == Step.REPLACE_CODE and not recovery_codes_are_on():
         return Visit(ended="codes-off", codes_went_off=session)
-    return Visit(session)
+    return Visit(session, was_signed_in=session.is_signed_in)

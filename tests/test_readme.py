@@ -40,6 +40,7 @@ def test_the_readme_has_every_setting_with_its_default() -> None:
         "DATABASE_URL": "SQLite in the instance folder",
         "SECRET_KEY": "made on first start, in the instance folder",
         "SECRET_KEY_FALLBACKS": "none",
+        "TEMPLATES": "none",
         "PASSWORD_HASH_COST": "`m={0.memory_kib},t={0.rounds},p={0.parallelism}`".format(Cost()),
         "MAIL_URL": "off",
         "DEMO": "off",

@@ -103,6 +103,15 @@ TEXTS: dict[str, tuple[str, list[str]]] = {
     "ADDRESS_LIMIT": ("0", ["-1", "none", "1.5"]),
     "EVENT_RETENTION_DAYS": ("30", ["29", "0", "-1", "a year"]),
     "TRUSTED_PROXIES": ("1", ["-1", "all", "127.0.0.1"]),
+    "HOME": (
+        "/board/caf%C3%A9?mine=1#new",
+        [
+            *("board", "https://example.com", "https:/board", "//example.com", "/board//x", "/\\example.com", "/a\tb"),
+            *("/board/../admin", "/./", "/caf\u00e9", "/a b", "/" + "x" * 500, "\\board", "javascript:1"),
+        ],
+    ),
+    "TEMPLATES": (str(ROOT / "templates"), ["/nowhere", f"{ROOT / 'templates'}:/nowhere", str(ROOT / "app.py")]),
+    "MAX_CONTENT_LENGTH": ("65537", ["65535", "0", "-1", "10 MB", "1e6", "none"]),
     "DEMO": ("on", ["maybe", "2", "demo"]),
 }
 
@@ -127,6 +136,9 @@ VALUES: dict[str, tuple[Any, list[Any]]] = {
     "ADDRESS_LIMIT": (0, [-1, False]),
     "EVENT_RETENTION_DAYS": (30, [29, False]),
     "TRUSTED_PROXIES": (1, [-1, True]),
+    "HOME": ("/board", [7, b"/board", Path("/board")]),
+    "TEMPLATES": ([ROOT / "templates", str(ROOT)], [7, [7], [b"/"], Path("/nowhere"), ["/", "/nowhere"]]),
+    "MAX_CONTENT_LENGTH": (10_000_000, [65535, True]),
     "DEMO": (True, [2, []]),
     "CLOCK": (lambda: 0.0, [0, "time.time", 1.5]),
 }
@@ -231,6 +243,9 @@ def test_the_defaults_are_those_of_the_documents(tmp_path: Path) -> None:
         "ADDRESS_LIMIT": 100,
         "EVENT_RETENTION_DAYS": 400,
         "TRUSTED_PROXIES": 0,
+        "HOME": "/account",
+        "TEMPLATES": [],
+        "MAX_CONTENT_LENGTH": 65536,
         "DEMO": False,
         "CLOCK": time.time,
     }
@@ -279,6 +294,9 @@ def test_the_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch,
         "SECRET_KEY_FALLBACKS": [OTHER_KEY],
         "PASSWORD_HASH_COST": Cost(65536, 4, 4),
         "MAIL_URL": "smtp://mail.example.com",
+        "HOME": "/wiki",
+        "TEMPLATES": [str(ROOT / "docs")],
+        "MAX_CONTENT_LENGTH": 70_000,
         "DEMO": False,
     }.get(key, 77)
     for name, text in {**GIVEN, key: TEXTS[key][0]}.items():

@@ -23,7 +23,7 @@ SWITCHES = {
     "SESSION_COOKIE_SECURE": False,
     "PROPAGATE_EXCEPTIONS": True,
     "DEBUG": True,
-    "MAX_CONTENT_LENGTH": None,
+    "MAX_FORM_PARTS": None,
     "SECRET": "x",
 }
 
