@@ -35,7 +35,7 @@ from flows.transactions import Superseded
 from mail import Mailer
 from models import User
 
-OWN_BODY_LIMIT_BYTES = 64 * 1024
+OUR_BODY_LIMIT_BYTES = 64 * 1024
 RETRY_SECONDS = 30
 
 HEADERS = {
@@ -72,7 +72,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     messages.add_to(app)
     _register_error_pages(app)
-    app.extensions["own_pages"] = frozenset(app.view_functions)  # what is registered later is somebody's own
+    app.extensions["our_endpoints"] = frozenset(app.view_functions)  # what is registered later is somebody's own
     app.log_exception = partial(_log_exception, app)  # type: ignore[method-assign]
     return app
 
@@ -121,7 +121,7 @@ def _watch_requests(app: Flask) -> None:
     """What is done before every view, in this order, and after it."""
     app.before_request(access.turn_scripts_away)
     app.before_request(_refuse_foreign_requests)
-    app.before_request(_limit_own_bodies)
+    app.before_request(_limit_our_bodies)
     CSRFProtect(app)
     app.before_request(access.gate)
     app.after_request(_add_headers)
@@ -202,10 +202,10 @@ def _is_link() -> bool:
     return request.path.startswith("/welcome/")
 
 
-def _limit_own_bodies() -> None:
+def _limit_our_bodies() -> None:
     """MAX_CONTENT_LENGTH is for pages of one's own: no form of ours needs more than this."""
     if access.is_ours(request.endpoint):
-        request.max_content_length = OWN_BODY_LIMIT_BYTES
+        request.max_content_length = OUR_BODY_LIMIT_BYTES
 
 
 def _add_headers(response: Response) -> Response:

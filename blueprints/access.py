@@ -86,7 +86,7 @@ def _after_step_up(view: View, given_at: Callable[[Session], int]) -> View:
 
 def is_ours(endpoint: str | None) -> bool:
     """Return whether it is a page that create_app registered, and nobody's own."""
-    return endpoint in current_app.extensions["own_pages"]
+    return endpoint in current_app.extensions["our_endpoints"]
 
 
 def answer_in_place() -> None:

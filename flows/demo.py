@@ -1,8 +1,11 @@
 """People who have been here for long, for the demo and for tests."""
 
+from peewee import fn
+
 from authn import recovery_codes, totp
 from authn.events import EventKind
 from authn.sealing import Purpose
+from authn.steps import Cause
 from authn.throttle import EVERY_LIMIT
 from database import store
 from flows import sessions, throttle
@@ -10,7 +13,7 @@ from flows.audit import record
 from flows.enrollment import add_app
 from flows.passwords import forget_guesses
 from flows.transactions import Context, locked
-from models import Event, Invitation, RecoveryCode, TotpAuthenticator, User
+from models import Event, Invitation, RecoveryCode, SecondFactor, Session, TotpAuthenticator, User
 
 
 def enroll(user: User, context: Context, recovery_code: str | None = None) -> None:
@@ -26,6 +29,21 @@ def enroll(user: User, context: Context, recovery_code: str | None = None) -> No
             digest = recovery_codes.digest(code, user.id)
             RecoveryCode.delete().where(RecoveryCode.user == user).execute()
             RecoveryCode.create(user=user, digest=digest, created_at=context.now, saved_at=context.now)
+
+
+def sign_in(user: User, context: Context, *, is_admin: bool) -> Session:
+    """Return a session of the person, in this role, that ends like one that began with password and six-digit code.
+    Who has no authenticator app is given one."""
+    with locked(context, user):
+        chosen_at = fn.COALESCE(User.password_changed_at, context.now)
+        User.update(is_admin=is_admin, password_changed_at=chosen_at).where(User.id == user.id).execute()
+        if user.authenticator() is None:
+            add_app(user, store().keyring.seal(totp.new_secret(), Purpose.AUTHENTICATOR, user.id), 0, context)
+        session = Session(next_path="")
+        sessions.begin(session, user, context)
+        factor = SecondFactor.TOTP
+        sessions.move_on(session, Cause.RIGHT_CODE, context, second_factor=factor, verified_at=context.now)
+    return session
 
 
 def renew(user: User, password: str, context: Context, *, is_admin: bool) -> None:
