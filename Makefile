@@ -3,8 +3,10 @@ PYTHON ?= python3
 PORT ?= 5000
 INSTANCE ?= $(CURDIR)/instance
 BIN := .venv/bin
+APP ?= app
+SITE ?= http://127.0.0.1:$(PORT)
 
-.PHONY: install run seed test sweep lint bench pictures lock
+.PHONY: install run seed example test sweep lint bench pictures lock
 
 install: .venv/ready
 
@@ -15,13 +17,20 @@ install: .venv/ready
 	@touch $@
 
 # The demo has no settings but these, whatever stands in .env.
-run seed: export FLASK_SKIP_DOTENV = 1
-run seed: export FLASK_APP = app.py
-run seed: export FLASK_DEMO = 1
-run seed: export FLASK_SITE_URL = http://127.0.0.1:$(PORT)
-run seed: export FLASK_DATABASE_URL = sqlite:///$(INSTANCE)/demo.db
+run seed example: export FLASK_SKIP_DOTENV = 1
+run seed example: export FLASK_APP = $(APP)
+run seed example: export FLASK_DEMO = 1
+run seed example: export FLASK_SITE_URL = $(SITE)
+run seed example: export FLASK_DATABASE_URL = sqlite:///$(INSTANCE)/demo.db
 run: install seed
-	@exec $(BIN)/gunicorn --bind 127.0.0.1:$(PORT)
+	@exec $(BIN)/gunicorn --bind 127.0.0.1:$(PORT) "$(APP):create_app()"
+
+# The notice board of examples/ behind the demo's sign-in; Ines tidies it up.
+example: APP = examples.board
+example: SITE = http://localhost:$(PORT)
+example: seed
+	@$(BIN)/flask users groups ines@example.com editors
+	@exec $(BIN)/gunicorn --bind 127.0.0.1:$(PORT) "$(APP):create_app()"
 
 # The demo's people as new, recovery codes on.
 seed: install
