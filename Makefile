@@ -22,8 +22,10 @@ run seed example: export FLASK_APP = $(APP)
 run seed example: export FLASK_DEMO = 1
 run seed example: export FLASK_SITE_URL = $(SITE)
 run seed example: export FLASK_DATABASE_URL = sqlite:///$(INSTANCE)/demo.db
+# The demo; with APP=team your own pages behind it, which are loaded again when you change them.
+run: export FLASK_DEBUG = $(if $(filter app,$(APP)),,1)
 run: install seed
-	@exec $(BIN)/gunicorn --bind 127.0.0.1:$(PORT) "$(APP):create_app()"
+	@exec $(BIN)/gunicorn --bind 127.0.0.1:$(PORT) $(if $(filter app,$(APP)),,--reload) "$(APP):create_app()"
 
 # The notice board of examples/ behind the demo's sign-in; Ines tidies it up.
 example: APP = examples.board
