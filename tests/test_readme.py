@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -9,18 +10,34 @@ from flask import Flask
 
 from authn.passwords import Cost
 from settings import SETTINGS
-from tests.support.apps import ROOT
+from testing import signed_in
+from tests.support.apps import KEY, ROOT
 
 README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_example_of_the_readme_runs_and_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example = EXAMPLES[1]
     assert len(example.splitlines()) <= 25
     monkeypatch.setenv("FLASK_SECRET_KEY", "only-for-tests-0123456789-abcdefghij")
     scope = {"folder": tmp_path}
     exec(example, scope)
     scope["app"].extensions["store"].database.close_all()
+
+
+def test_the_page_of_the_readme_is_what_a_sign_in_leads_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SECRET_KEY": KEY, "DATABASE_URL": f"sqlite:///{tmp_path}/example.db"}.items():
+        monkeypatch.setenv(f"FLASK_{name}", value)
+    scope: dict[str, Any] = {}
+    exec(EXAMPLES[0], scope)
+    app = scope["create_app"]()
+    app.testing = True
+    assert app.test_cli_runner().invoke(args=["db", "upgrade"]).exit_code == 0
+    assert app.test_client().get("/hello").location == "/login?notice=needed&next=/hello"
+    maya = signed_in(app, "maya@example.com")
+    assert (maya.get("/").location, maya.get("/hello").text) == ("/hello", "Hello")
+    app.extensions["store"].database.close_all()
 
 
 def commands(group: click.Group, *path: str) -> list[str]:
