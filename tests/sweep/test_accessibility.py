@@ -2,9 +2,10 @@
 scroll, no complaint of the browser, no request to anywhere else; and the whole story by keyboard alone."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,10 +13,15 @@ import pyotp
 import pytest
 import zxingcpp
 from axe_playwright_python.base import AXE_SCRIPT
+from flask import Flask
+from flask.testing import FlaskClient
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
+from examples import board
+from examples.board.board import Notice
 from models import TotpAuthenticator
+from testing import signed_in
 from tests.support.apps import on_sqlite
 from tests.support.chromium import needs_chromium
 from tests.support.people import Person
@@ -27,6 +33,7 @@ from tests.support.screens import (
     WIDTHS,
     Screen,
     scrolls_sideways,
+    served,
     violations,
     with_and_without_javascript,
 )
@@ -62,6 +69,71 @@ def test_everybody_can_read_and_use_every_page(
     if scrolls_sideways(page):
         wrong.append((320, "", "scrolls sideways with the text spaced out"))
     assert wrong == []
+
+
+@pytest.fixture
+def team(tmp_path: Path, migrated: Path) -> Iterator[Flask]:
+    """The notice board of examples/, with a short notice and one that has no place to break."""
+    people = tmp_path / "people.db"
+    people.write_bytes(migrated.read_bytes())
+    app = board.create_app({"TESTING": True, "DATABASE_URL": f"sqlite:///{people}"}, tmp_path / "notices.db")
+    for title in ("Tea", "Wide" * 20):
+        Notice.create(title=title, text="There is new tea. " * 20, author="maya@example.com")
+    yield app
+    app.extensions["store"].database.close_all()
+
+
+def come_as(client: FlaskClient, page: Page, address: str) -> None:
+    cookie = client.get_cookie("session", "localhost")
+    assert cookie is not None
+    page.context.clear_cookies()
+    page.context.add_cookies([{"name": "session", "value": cookie.value, "url": address}])
+
+
+@pytest.mark.parametrize(
+    ("path", "group", "h1"),
+    [
+        ("/board/", "editors", "Notices"),
+        ("/board/new", "editors", "Pin a notice"),
+        ("/board/about", "editors", "About the board"),
+        ("/board/tidy", "editors", "Tidy up"),
+        ("/board/tidy", "others", "You can't open this page"),
+    ],
+)
+def test_everybody_can_read_and_use_the_example(
+    engine: str, team: Flask, one_page: Page, path: str, group: str, h1: str
+) -> None:
+    page, wrong = one_page, []
+    with served(team) as address:
+        come_as(signed_in(team, "maya@example.com", groups=[group]), page, address)
+        page.goto(address + path)
+        assert page.get_by_role("heading", level=1).inner_text() == h1
+        page.evaluate(AXE_SCRIPT)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            wrong += ["scrolls sideways"] * scrolls_sideways(page) + page.evaluate(HARD_TO_PRESS)
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                wrong += violations(page)
+    assert wrong == []
+
+
+@with_and_without_javascript
+def test_a_notice_is_pinned_with_its_mistakes_told(
+    engine: str, team: Flask, window: Callable[..., BrowserContext], javascript: bool
+) -> None:
+    page = window(java_script_enabled=javascript).new_page()
+    with served(team) as address:
+        come_as(signed_in(team, "maya@example.com"), page, address)
+        page.goto(f"{address}/board/new")
+        page.get_by_label("Title", exact=True).fill("Coffee")
+        page.get_by_role("button", name="Pin it").click()
+        expect(page.get_by_role("alert")).to_contain_text("Write the notice")
+        page.get_by_label("Notice", exact=True).fill("There is coffee.")
+        page.get_by_role("button", name="Pin it").click()
+        expect(page.get_by_role("heading", name="Coffee")).to_be_visible()
+        assert page.locator(".banner").evaluate("image => image.naturalWidth") > 0
+        page.close()
 
 
 SPOILED = """document.querySelector('main').insertAdjacentHTML('beforeend',
