@@ -79,7 +79,9 @@ MUTATIONS = [
         "the box must be ticked", "blueprints/recovery.py:prompt", never("saved", "data"), "recovery_flag enrollment"
     ),
     # The flag
-    Mutation("the gate reads the flag", f"{ACCESS}:gate", never("needs_recovery_codes"), "recovery_flag"),
+    Mutation(
+        "the gate reads the flag", f"{ACCESS}:_answer_in_place_of", never("needs_recovery_codes"), "recovery_flag"
+    ),
     Mutation(
         "nonsense counts as off",
         "models.py:recovery_codes_are_on",
@@ -142,10 +144,10 @@ MUTATIONS = [
         "people enumeration",
     ),
     # The sequence
-    Mutation("signed in is the default", f"{ACCESS}:gate", always("is_public"), "steps structure"),
+    Mutation("signed in is the default", f"{ACCESS}:_closed_view", always("is_public"), "steps structure"),
     Mutation("a page for a group wants the group", f"{ACCESS}:group_required", unsaid("is_in"), "groups"),
     Mutation("and is not public", f"{ACCESS}:group_required", unsaid("is_public"), "groups"),
-    Mutation("a step opens its own pages", f"{ACCESS}:gate", never("open_at"), "steps"),
+    Mutation("a step opens its own pages", f"{ACCESS}:_answer_in_place_of", never("_open_at"), "steps"),
     Mutation("a password is looked at again", f"{SESSIONS}:start", never("has_kept_password"), "between_steps"),
     Mutation(
         "a new app replaces the one it was to", f"{ENROLL}:complete", never("replaces"), "between_steps enrollment"
@@ -214,9 +216,9 @@ MUTATIONS = [
         "repeated_events",
     ),
     # Requests
-    Mutation("next is one plain path", f"{PATHS}:safe_next", instead("not _PLAIN.fullmatch(path)", "False"), "next"),
-    Mutation("of this site", f"{PATHS}:safe_next", handled("HTTPException", "return path"), "next"),
-    Mutation("a form needs its token", "app.py:create_app", without("CSRFProtect"), "cross_site"),
+    Mutation("next is one plain path", f"{PATHS}:_page_at", instead("not _PLAIN.fullmatch(path)", "False"), "next"),
+    Mutation("of this site", f"{PATHS}:_page_at", handled("HTTPException", "return path"), "next"),
+    Mutation("a form needs its token", "app.py:_watch_requests", without("CSRFProtect"), "cross_site"),
     Mutation("Sec-Fetch-Site is looked at", "app.py:_refuse_foreign_requests", never("Sec-Fetch-Site"), "cross_site"),
     Mutation("and Origin", "app.py:_refuse_foreign_requests", never("origin"), "cross_site"),
     Mutation("one host is answered to", "app.py:_refuse_foreign_requests", never("healthz"), "hosts"),
@@ -229,7 +231,12 @@ MUTATIONS = [
     Mutation("the demo has one host", "app.py:_is_ours", instead("current_app.config['DEMO']", "False"), "hosts"),
     Mutation("and somebody says which", "settings.py:load", never("DEMO"), "settings"),
     Mutation("a link is no referrer", "app.py:_add_headers", never("_is_link"), "headers"),
-    Mutation("a body has a limit", "app.py:_configure", dropped("MAX_CONTENT_LENGTH"), "long_input"),
+    Mutation("a body has a limit", "app.py:_limit_our_bodies", without("max_content_length"), "own_pages"),
+    Mutation("a script is turned away", "app.py:_watch_requests", without("turn_scripts_away"), "own_pages"),
+    Mutation("no answer of ours is kept", "app.py:_add_headers", unsaid("view_answers"), "own_pages"),
+    Mutation("no step of a sign-in is HOME", f"{PATHS}:home", unsaid("_SIGN_IN"), "own_pages"),
+    Mutation("a view called static is closed", f"{PATHS}:is_file", unsaid("has_static_folder"), "own_pages"),
+    Mutation("only tests are signed in at once", "testing.py:signed_in", never("testing"), "testing"),
     Mutation("nobody frames a page", "app.py", dropped("X-Frame-Options"), "headers"),
     Mutation("nothing keeps a page", "app.py:_add_headers", without("no-store"), "headers"),
     # Admins, links, secrets at rest
