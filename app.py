@@ -27,7 +27,20 @@ from authn.events import EventKind
 from authn.passwords import Policy, TooBusy
 from authn.sealing import Keyring, Unreadable
 from authn.throttle import Paused
-from blueprints import access, account, admin, cli, demo, enrollment, forgot, login, messages, recovery, session
+from blueprints import (
+    access,
+    account,
+    admin,
+    cli,
+    demo,
+    enrollment,
+    forgot,
+    login,
+    messages,
+    recovery,
+    security_keys,
+    session,
+)
 from flows import sessions
 from flows.audit import record, recorded
 from flows.codes import CodesAreOff
@@ -62,7 +75,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     _log_to_stderr()
 
     _watch_requests(app)
-    for blueprint in (login.bp, enrollment.bp, recovery.bp, account.bp, admin.bp):
+    for blueprint in (login.bp, security_keys.bp, enrollment.bp, recovery.bp, account.bp, admin.bp):
         app.register_blueprint(blueprint)
     if app.config["DEMO"]:
         app.register_blueprint(demo.bp)

@@ -1,7 +1,6 @@
 """The tables, the enums in them, and the questions that only read. What happens to the rows is in flows/."""
 
 from dataclasses import dataclass
-from enum import StrEnum, auto
 from functools import reduce
 from itertools import product
 from operator import or_
@@ -13,16 +12,10 @@ from peewee import fn
 from authn import clocks, groups, tokens
 from authn.links import LinkPurpose, open_ends
 from authn.sealing import Purpose
+from authn.security_keys import LONGEST_NAME
 from authn.steps import SETTING_UP, Step
 from authn.throttle import EVERY_LIMIT, KNOWN, TELLING_WRONG_CODES, Count, Limit, Paused
 from database import OpenDatabase, store
-
-
-class SecondFactor(StrEnum):
-    """What was given beside the password."""
-
-    TOTP = auto()
-    RECOVERY = auto()
 
 
 class Table(db.Model):
@@ -54,6 +47,8 @@ class User(Table):
     wrong_codes_since = db.BigIntegerField(null=True)
     wrong_codes_from = db.CharField(max_length=45, default="")  # the latest address
     browser_generation = db.IntegerField(default=0)  # the marks of browsers that an older one made are dead
+    key_count = db.IntegerField(default=0)  # how many security keys they have: here, so that no sign-in counts them
+    only_key = db.BooleanField(default=False)  # "Ask me only for my key"
 
     @property
     def has_a_guesser(self) -> bool:
@@ -101,6 +96,7 @@ class Person:
     groups: str
     is_enrolled: bool
     is_enrolling: bool
+    key_count: int
     has_saved_code: bool
     has_unsaved_code: bool
     last_sign_in_at: int | None
@@ -111,13 +107,9 @@ class Person:
     def page(cls, now: int, after: str, size: int) -> "list[Person]":
         """Return people in the order of their addresses, those after this one. Indexes serve it, however many there
         are."""
+        facts = User.id, User.email, User.is_admin, User.is_active, User.groups, User.last_sign_in_at, User.key_count
         people = User.select(
-            User.id,
-            User.email,
-            User.is_admin,
-            User.is_active,
-            User.groups,
-            User.last_sign_in_at,
+            *facts,
             fn.EXISTS(TotpAuthenticator.select().where(TotpAuthenticator.user == User.id)).alias("is_enrolled"),
             fn.EXISTS(Enrollment.select().join(Session).where(Session.user == User.id)).alias("is_enrolling"),
             fn.EXISTS(RecoveryCode.saved(User.id)).alias("has_saved_code"),
@@ -148,6 +140,7 @@ class Session(Table):
     remote_addr = db.CharField(max_length=45)
     user_agent = db.TextField()
     next_path = db.TextField()
+    refused_answers = db.IntegerField(default=0)  # of security keys
 
     token = ""  # in plain: known to the request that brought it or was given it, and stored nowhere
     is_due_a_mark = False  # the answer to this request makes its browser a known one
@@ -205,7 +198,7 @@ class Session(Table):
         return has_a_factor or self.confirmed_enrollment(now) is not None
 
 
-# The authenticator app ------------------------------------------------------------------------------------------------
+# The authenticator app, and security keys -----------------------------------------------------------------------------
 
 
 class TotpAuthenticator(Table):
@@ -223,6 +216,21 @@ class TotpAuthenticator(Table):
 
     def secret(self) -> bytes:
         return _unseal(self.sealed_secret, Purpose.AUTHENTICATOR, self.user)
+
+
+class SecurityKey(Table):
+    """A security key beside the app, as authn/security_keys.py has it. Nothing of it is secret."""
+
+    id = db.AutoField()
+    user = db.ForeignKeyField(User, on_delete="CASCADE")
+    credential = db.TextField(unique=True)
+    data = db.BlobField()
+    transports = db.TextField()
+    count = db.BigIntegerField()
+    is_synced = db.BooleanField()
+    name = db.CharField(max_length=LONGEST_NAME)
+    created_at = db.BigIntegerField()
+    last_used_at = db.BigIntegerField(null=True)
 
 
 class Enrollment(Table):
@@ -245,13 +253,6 @@ class Enrollment(Table):
         found: Enrollment | None = cls.get_or_none(cls.session == session, in_time)
         if found:
             found.session = session  # which may be gone when it is asked for later
-        return found
-
-    @classmethod
-    def newest_of(cls, user: User) -> "Enrollment | None":
-        """Return what the person began to set up last, in any browser."""
-        of_sessions = cls.select(cls, Session, User).join(Session).join(User)
-        found: Enrollment | None = of_sessions.where(Session.user == user).order_by(cls.id.desc()).first()
         return found
 
     def secret(self) -> bytes:
@@ -418,7 +419,6 @@ class Invitation(Table):
     token_digest = db.CharField(max_length=64, unique=True)
     expires_at = db.BigIntegerField()
     used_at = db.BigIntegerField(null=True)
-
     purpose = db.CharField(max_length=16, default=LinkPurpose.INVITATION)  # a LinkPurpose
 
     @classmethod
@@ -446,4 +446,4 @@ def _unseal(sealed: Any, purpose: Purpose, owner: User) -> bytes:
     return store().keyring.unseal(bytes(sealed), purpose, owner.id)
 
 
-TABLES = (User, Session, TotpAuthenticator, Enrollment, RecoveryCode, Throttle, Event, Setting, Invitation)
+TABLES = (User, Session, TotpAuthenticator, SecurityKey, Enrollment, RecoveryCode, Throttle, Event, Setting, Invitation)

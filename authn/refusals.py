@@ -192,3 +192,27 @@ class LinkUsed(Refusal):
 
 class NoSuchSession(Refusal):
     """The person has no other session with this id."""
+
+
+class RefusedKey(Refusal):
+    """What came in place of a security key's answer is none, or not one to what this session asked for."""
+
+
+class CopiedKey(Refusal):
+    """A security key has signed as often as before, or less often: somebody may have a copy."""
+
+
+class KnownKey(Refusal):
+    """This security key is on the account already."""
+
+
+class TooManyKeys(Refusal):
+    """The account has as many security keys as one can have."""
+
+
+class NoSuchKey(Refusal):
+    """The person has no security key with this id."""
+
+
+class OneKeyAlone(Refusal):
+    """Whoever loses the only security key, with no recovery code saved, would have no way in."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 class Step(StrEnum):
     """What a session is to do next. Only the last one is signed in."""
 
-    CHALLENGE = auto()  # type a six-digit code, or the recovery code
+    CHALLENGE = auto()  # use a security key, or type a six-digit code or the recovery code
     ENROLL = auto()  # set up a first authenticator app
     SAVE_CODE = auto()  # save a recovery code: the prompt
     REPLACE_CODE = auto()  # a recovery code was typed: save the one that replaces it
@@ -22,6 +22,7 @@ class Cause(StrEnum):
     RIGHT_PASSWORD = auto()
     PASSWORD_WITHOUT_APP = auto()  # the right one, of somebody who has no authenticator app yet
     RIGHT_CODE = auto()  # six digits from the app
+    RIGHT_KEY = auto()  # a security key has signed
     RECOVERY_CODE = auto()  # the live one, which is claimed and not spent yet
     NEW_APP = auto()  # its first code was right
     CODE_SAVED = auto()  # the box at the prompt was ticked
@@ -29,8 +30,17 @@ class Cause(StrEnum):
     DEVICE_KEPT = auto()
     DEVICE_LATER = auto()  # waits for a new phone
     DEVICE_GONE = auto()
-    STEP_UP = auto()  # password and six-digit code once more
+    STEP_UP = auto()  # password and six-digit code, or security key, once more
+    KEYS_CHANGED = auto()  # a security key was added or removed
     NEW_PASSWORD = auto()
+
+
+class SecondFactor(StrEnum):
+    """What was given beside the password."""
+
+    TOTP = auto()
+    KEY = auto()
+    RECOVERY = auto()
 
 
 class Transition(NamedTuple):
@@ -49,6 +59,8 @@ TRANSITIONS = (
     Transition(None, Cause.PASSWORD_WITHOUT_APP, Step.ENROLL),
     Transition(Step.CHALLENGE, Cause.RIGHT_CODE, Step.SIGNED_IN),
     Transition(Step.CHALLENGE, Cause.RIGHT_CODE, Step.SAVE_CODE, code_is_due=True),
+    Transition(Step.CHALLENGE, Cause.RIGHT_KEY, Step.SIGNED_IN),
+    Transition(Step.CHALLENGE, Cause.RIGHT_KEY, Step.SAVE_CODE, code_is_due=True),
     Transition(Step.CHALLENGE, Cause.RECOVERY_CODE, Step.REPLACE_CODE, new_token=False),
     Transition(Step.ENROLL, Cause.NEW_APP, Step.SIGNED_IN),
     Transition(Step.ENROLL, Cause.NEW_APP, Step.SAVE_CODE, new_token=False, code_is_due=True),
@@ -68,6 +80,7 @@ TRANSITIONS = (
     Transition(Step.SIGNED_IN, Cause.CODE_SAVED, Step.SIGNED_IN),
     Transition(Step.SIGNED_IN, Cause.CODES_OFF, Step.SIGNED_IN),
     Transition(Step.SIGNED_IN, Cause.STEP_UP, Step.SIGNED_IN),
+    Transition(Step.SIGNED_IN, Cause.KEYS_CHANGED, Step.SIGNED_IN),
     Transition(Step.SIGNED_IN, Cause.NEW_PASSWORD, Step.SIGNED_IN),
 )
 _ROWS = {(row.start, row.cause, row.code_is_due): row for row in TRANSITIONS}

@@ -20,7 +20,7 @@ from blueprints.forms import (
 from blueprints.known_browser import remember
 from blueprints.messages import explain
 from blueprints.session import context, current_session, go_on, now
-from flows import people, recovery, second_factor, sessions
+from flows import people, recovery, second_factor, security_keys, sessions
 from flows.transactions import Superseded
 from models import Event, Invitation, RecoveryCode, Session, recovery_codes_are_on
 
@@ -42,6 +42,7 @@ def overview() -> ResponseReturnValue:
         current=session,
         authenticator=authenticator,
         codes_on=recovery_codes_are_on(),
+        keys=security_keys.of(user) if user.key_count else [],
         saved_code=RecoveryCode.saved(user).first(),
         unsaved_code=RecoveryCode.shown_in(session, now()),
         sessions=Session.signed_in(user, now()),

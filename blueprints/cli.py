@@ -106,6 +106,7 @@ def list_users(as_json: bool) -> None:
             "active": person.is_active,
             "groups": person.groups.split(",") if person.groups else [],
             "enrolled": bool(person.is_enrolled),
+            "security_keys": person.key_count,
             "recovery_code_saved": bool(person.has_saved_code),
         }
         click.echo(dumps(facts) if as_json else _in_words(person))
@@ -210,10 +211,11 @@ def _everybody() -> Iterator[Person]:
 
 def _in_words(person: Person) -> str:
     role = "admin" if person.is_admin else "person"
+    keys = f", {person.key_count} security key{'' if person.key_count == 1 else 's'}" if person.key_count else ""
     app = "authenticator app on" if person.is_enrolled else "no authenticator app"
     code = "recovery code saved" if person.has_saved_code else "no recovery code saved"
     within = f", in {person.groups.replace(',', ' ')}" if person.groups else ""
-    return f"{person.email}  {role}, {app}, {code}{within}{'' if person.is_active else ', deactivated'}"
+    return f"{person.email}  {role}, {app}{keys}, {code}{within}{'' if person.is_active else ', deactivated'}"
 
 
 @click.group("events", cls=Commands, invoke_without_command=True, help="What happened, newest first.")

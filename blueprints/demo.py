@@ -16,7 +16,7 @@ from blueprints.messages import SENTENCES
 from blueprints.session import command_line, now
 from flows import demo, people
 from flows.transactions import Context
-from models import Enrollment, User
+from models import User
 
 bp = Blueprint("demo", __name__)
 commands = Commands("demo", help="The demo's people and their phone.")
@@ -58,7 +58,7 @@ def seed(context: Context) -> None:
 def _newest_secret(email: str) -> bytes | None:
     """Return the secret that this person's app holds, or that the first one is to hold."""
     user = User.find(email)
-    newest = user and (user.authenticator() or Enrollment.newest_of(user))
+    newest = user and (user.authenticator() or demo.newest_enrollment(user))
     with suppress(Unreadable):
         return newest.secret() if newest else None
     return None

@@ -6,11 +6,20 @@ from typing import Any, TypeVar
 
 from flask import render_template, request
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, Field, HiddenField, PasswordField, StringField, TextAreaField
+from wtforms import (
+    BooleanField,
+    Field,
+    HiddenField,
+    PasswordField,
+    SelectMultipleField,
+    StringField,
+    TextAreaField,
+)
 from wtforms.validators import AnyOf, InputRequired, Length, ValidationError
 
 from authn import email_addresses, groups
-from authn.refusals import LineTaken, NotSixDigits, Refusal, WeakPassword, WrongPassword
+from authn.refusals import CopiedKey, LineTaken, NotSixDigits, Refusal, RefusedKey, WeakPassword, WrongPassword
+from authn.security_keys import LONGEST_NAME
 from blueprints import messages
 
 MAX_ID = 2**31 - 1
@@ -123,6 +132,51 @@ class RecoveredVerifyForm(VerifyForm):
     code = TextField("Six-digit code")  # or nothing: the phone may be lost
 
 
+def _answer() -> HiddenField:
+    """What a security key has answered. The page that asks it has an input of that name; errors stand at its button."""
+    return HiddenField(id="use-key")
+
+
+class AnswerForm(Form):
+    answer = _answer()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Say why the answer was not taken."""
+        reject(self.answer, messages.explain(refusal))
+
+
+class NewKeyForm(AnswerForm):
+    too_long = f"Use at most {LONGEST_NAME} characters"
+    name = TextField(
+        "Name",
+        [InputRequired("Give the key a name"), Length(max=LONGEST_NAME, message=too_long)],
+        filters=[lambda name: name and name.strip()],
+    )
+    answer = _answer()  # after the name, as on the page
+
+    def validate_name(self, field: Field) -> None:
+        if not field.data.isprintable():
+            raise ValidationError("Use characters that can be seen")
+
+
+class KeyVerifyForm(VerifyForm):
+    """Takes a security key in place of the code. Without its field for codes it takes nothing else."""
+
+    code = TextField("Six-digit code")
+    answer = _answer()
+    takes_password_alone = False
+
+    def validate_answer(self, field: Field) -> None:
+        if not (field.data or (self.code and self.code.data) or self.takes_password_alone):
+            raise ValidationError(messages.of_form("key-or-code" if self.code else "key"))
+
+    def refuse(self, refusal: Refusal) -> None:
+        if isinstance(refusal, RefusedKey | CopiedKey):
+            reject(self.answer, messages.explain(refusal))
+        else:
+            super().refuse(refusal)
+
+
 class RecoveryCodeForm(Form):
     recovery_code = TextField("Recovery code")
 
@@ -135,6 +189,12 @@ class SavedForm(Form):
 class LostDeviceForm(Form):
     answers = AnyOf(["no", "yes", "later"], "Choose one of the three answers")
     still_have = TextField(validators=[answers])  # each answer is a button
+    lost_keys = SelectMultipleField(coerce=str, validate_choice=False)
+
+    @property
+    def lost_ids(self) -> list[int]:
+        """Return the ids of the keys that were ticked."""
+        return [int(each) for each in self.lost_keys.data or [] if re.fullmatch("[0-9]{1,9}", each)]
 
 
 class SetupKeyForm(Form):

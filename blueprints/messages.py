@@ -10,10 +10,18 @@ from flask import Flask, current_app, request
 from authn import recovery_codes, totp
 from authn.events import EventKind
 from authn.refusals import Refusal, RetiredCode
+from authn.security_keys import MOST_KEYS
+from authn.steps import SecondFactor
 from blueprints.session import ended, now
-from models import Event, SecondFactor
+from models import Event
 
 SENTENCES: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+_LENGTHS = {"code_length": recovery_codes.LENGTH, "most_keys": MOST_KEYS}
+_SIGNED_IN_WITH: dict[str, str] = {
+    SecondFactor.KEY: " with security key",
+    SecondFactor.RECOVERY: " with recovery code",
+}
+_OF_A_KEY = (EventKind.SECURITY_KEY_ADDED, EventKind.SECURITY_KEY_REMOVED, EventKind.SECURITY_KEY_COPIED)
 
 
 def explain(refusal: Refusal) -> str:
@@ -23,7 +31,7 @@ def explain(refusal: Refusal) -> str:
         sentence = SENTENCES["retired"][refusal.how]
     moments = {"day": day(facts.get("at", 0)), "time": time(facts.get("until", 0))}
     site, seconds = current_app.config["SITE_NAME"], totp.seconds_left(now())
-    return str(sentence).format(**facts, **moments, site=site, seconds=seconds, code_length=recovery_codes.LENGTH)
+    return str(sentence).format(**facts, **moments, site=site, seconds=seconds, **_LENGTHS)
 
 
 def of_form(name: str) -> str:
@@ -50,6 +58,7 @@ def _for_templates() -> dict[str, Any]:
     config, name = current_app.config, request.args.get("notice") or ended() or ""
     return {
         "site": config["SITE_NAME"],
+        "site_url": config["SITE_URL"],
         "contact": config["SUPPORT_CONTACT"],
         "demo": config["DEMO"],
         "by_mail": bool(config["MAIL_URL"]),
@@ -61,8 +70,10 @@ def _for_templates() -> dict[str, Any]:
 def sentence(event: Event, to_admins: bool = True) -> str:
     """Return what happened, in words. An admin's own words, of a reset and of groups, are for admins alone."""
     said = str(SENTENCES["events"].get(event.kind, event.kind))
-    if event.kind == EventKind.SIGNED_IN and event.detail == SecondFactor.RECOVERY:
-        said += " with recovery code"
+    if event.kind == EventKind.SIGNED_IN:
+        said += _SIGNED_IN_WITH.get(event.detail, "")
+    elif event.detail and event.kind in _OF_A_KEY:
+        said += f" ({event.detail})"
     elif event.detail and event.kind == EventKind.MFA_RESET and to_admins:
         said += f" ({event.detail})"
     elif event.kind == EventKind.GROUPS_CHANGED and to_admins:

@@ -12,7 +12,7 @@ from authn.steps import Cause, Step
 from blueprints import access, messages
 from blueprints.forms import LostDeviceForm, RecoveryCodeForm, SavedForm, page, reject
 from blueprints.session import context, current_session, go_on, now
-from flows import recovery
+from flows import recovery, security_keys
 from models import RecoveryCode, recovery_codes_are_on
 
 bp = Blueprint("recovery", __name__)
@@ -30,7 +30,13 @@ def challenge() -> ResponseReturnValue:
         if refusal is None:
             return go_on(session)
         reject(form.recovery_code, messages.explain(refusal))
-    return page("recovery/challenge.html", form, file_name=_file_name(), code_length=recovery_codes.LENGTH)
+    return page(
+        "recovery/challenge.html",
+        form,
+        file_name=_file_name(),
+        code_length=recovery_codes.LENGTH,
+        user=session.user,
+    )
 
 
 @bp.route("/mfa/recovery-code", methods=["GET", "POST"])
@@ -83,9 +89,9 @@ def finish_without_code() -> ResponseReturnValue:
 def lost_device() -> ResponseReturnValue:
     session, form = current_session(), LostDeviceForm()
     if form.validate_on_submit():
-        recovery.answer_lost_device(session, _ANSWERS[form.still_have.data], context())
+        recovery.answer_lost_device(session, _ANSWERS[form.still_have.data], form.lost_ids, context())
         return go_on(session)
-    return page("recovery/lost_device.html", form)
+    return page("recovery/lost_device.html", form, keys=security_keys.of(session.user))
 
 
 def _show(code: RecoveryCode, form: SavedForm) -> ResponseReturnValue:

@@ -129,7 +129,12 @@ def go_on(session: Session, notice: str | None = None, to: str | None = None) ->
 
 
 def to_due_page(session: Session) -> Response:
-    return redirect(home() if session.is_signed_in else url_for(PAGES[Step(session.step)]), 303)
+    """Lead to the page of the step, and from the last one home. At the challenge a security key comes first, where the
+    person has one."""
+    if session.is_signed_in:
+        return redirect(home(), 303)
+    asks_for_key = session.step == Step.CHALLENGE and session.user.key_count > 0
+    return redirect(url_for("security_keys.challenge" if asks_for_key else PAGES[Step(session.step)]), 303)
 
 
 def start_afresh() -> None:

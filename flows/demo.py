@@ -5,7 +5,7 @@ from peewee import fn
 from authn import recovery_codes, totp
 from authn.events import EventKind
 from authn.sealing import Purpose
-from authn.steps import Cause
+from authn.steps import Cause, SecondFactor
 from authn.throttle import EVERY_LIMIT
 from database import store
 from flows import sessions, throttle
@@ -13,7 +13,7 @@ from flows.audit import record
 from flows.enrollment import add_app
 from flows.passwords import forget_guesses
 from flows.transactions import Context, locked
-from models import Event, Invitation, RecoveryCode, SecondFactor, Session, TotpAuthenticator, User
+from models import Enrollment, Event, Invitation, RecoveryCode, SecurityKey, Session, TotpAuthenticator, User
 
 
 def enroll(user: User, context: Context, recovery_code: str | None = None) -> None:
@@ -56,7 +56,7 @@ def renew(user: User, password: str, context: Context, *, is_admin: bool) -> Non
         sessions.forget_browsers(user)
         forget_guesses(user)
         throttle.forget(EVERY_LIMIT, user.email)
-        for table in (TotpAuthenticator, RecoveryCode, Invitation):
+        for table in (TotpAuthenticator, SecurityKey, RecoveryCode, Invitation):
             table.delete().where(table.user == user).execute()
         Event.update(user=None, hour_key=None).where(Event.user == user).execute()
         User.update(
@@ -70,5 +70,14 @@ def renew(user: User, password: str, context: Context, *, is_admin: bool) -> Non
             setup_begun_at=None,
             waiting_since=None,
             recovery_used_at=None,
+            key_count=0,
+            only_key=False,
         ).where(User.id == user.id).execute()
         record(EventKind.USER_CREATED, context, user)
+
+
+def newest_enrollment(user: User) -> Enrollment | None:
+    """Return what the person began to set up last, in any browser."""
+    of_sessions = Enrollment.select(Enrollment, Session, User).join(Session).join(User)
+    found: Enrollment | None = of_sessions.where(Session.user == user).order_by(Enrollment.id.desc()).first()
+    return found

@@ -6,13 +6,13 @@ from authn import totp
 from authn.events import EventKind
 from authn.refusals import NotSixDigits, Refusal, WrongCode
 from authn.sealing import Purpose
-from authn.steps import Cause, Step
+from authn.steps import Cause, SecondFactor, Step
 from authn.throttle import ONE_TIME_CODE
 from database import store
 from flows import codes, sessions, throttle
 from flows.audit import record
 from flows.transactions import Context, Superseded, within_transaction
-from models import Enrollment, RecoveryCode, SecondFactor, Session, TotpAuthenticator, User
+from models import Enrollment, RecoveryCode, Session, TotpAuthenticator, User
 
 
 def begin(session: Session, context: Context) -> Enrollment:

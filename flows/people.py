@@ -1,6 +1,7 @@
 """People: added, let in and kept out, made admins, reset; and the password and the links they choose one with."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from peewee import IntegrityError
 
@@ -15,7 +16,7 @@ from flows import codes, sessions, throttle
 from flows.audit import record, record_each
 from flows.passwords import check_password, drop_forgotten_links, hash_password, set_password
 from flows.transactions import Context, Superseded, locked
-from models import Invitation, RecoveryCode, Session, TotpAuthenticator, User
+from models import Invitation, RecoveryCode, SecurityKey, Session, TotpAuthenticator, User
 
 
 def add(email: str, password: str | None, context: Context, *, is_admin: bool = False) -> Refusal | None:
@@ -72,17 +73,19 @@ def change_password(session: Session, current: str, new: str, context: Context) 
 
 
 def reset(user: User, context: Context, reason: str = "") -> str:
-    """Take away app, recovery codes, sessions and password. Return the token of the link with which the person begins
-    again. Nobody can sign in until it is used: otherwise somebody who knows the old password could enroll first. The
-    same form sent again gets the same link, and resets nobody a second time."""
+    """Take away app, security keys, recovery codes, sessions and password. Return the token of the link with which the
+    person begins again. Nobody can sign in until it is used: otherwise somebody who knows the old password could enroll
+    first. The same form sent again gets the same link, and resets nobody a second time."""
     with locked(context, user):
         if token := _handed_over(user, context):
             return token
         TotpAuthenticator.delete().where(TotpAuthenticator.user == user).execute()
+        SecurityKey.delete().where(SecurityKey.user == user).execute()
         codes.retire(RecoveryCode.user == user, Retirement.RESET, context)
         sessions.end_all(user)
         sessions.forget_browsers(user)
-        User.update(password_hash=None, waiting_since=None).where(User.id == user.id).execute()
+        gone: dict[str, Any] = {"password_hash": None, "waiting_since": None, "key_count": 0, "only_key": False}
+        User.update(gone).where(User.id == user.id).execute()
         throttle.forget(EVERY_LIMIT, user.email)
         record(EventKind.MFA_RESET, context, user, reason)
         return _issue_link(user, LinkPurpose.RESET, context)

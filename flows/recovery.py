@@ -15,13 +15,13 @@ from authn.refusals import (
     UnsavedCode,
     WrongRecoveryCode,
 )
-from authn.steps import Cause, Step
+from authn.steps import Cause, SecondFactor, Step
 from authn.throttle import RECOVERY_CODE
 from database import store
-from flows import codes, enrollment, sessions, throttle
+from flows import codes, enrollment, security_keys, sessions, throttle
 from flows.audit import record
 from flows.transactions import Context, Superseded
-from models import Enrollment, RecoveryCode, SecondFactor, Session, User, recovery_codes_are_on
+from models import Enrollment, RecoveryCode, Session, User, recovery_codes_are_on
 
 _EVENTS = {Cause.DEVICE_KEPT: EventKind.DEVICE_KEPT, Cause.DEVICE_LATER: EventKind.DEVICE_MISSING}
 
@@ -104,10 +104,13 @@ def make_new_code(session: Session, context: Context) -> None:
         codes.issue(session, context)
 
 
-def answer_lost_device(session: Session, answer: Cause, context: Context) -> None:
+def answer_lost_device(session: Session, answer: Cause, lost_keys: list[int], context: Context) -> None:
     """Go on as the person answers: to the setup of a new app, or signed in with the old one kept, or waiting for a new
-    phone, of which a notice stays. The old app works until a new one is confirmed."""
+    phone, of which a notice stays. The old app works until a new one is confirmed. Of the person's security keys those
+    with the ids in `lost_keys` stop working at once, and every other session ends then."""
     with sessions.locked_session(session, context):
+        if lost_keys and security_keys.take_away(session.user, lost_keys, context):
+            sessions.end_others(session)
         if answer in _EVENTS:
             since = context.now if answer is Cause.DEVICE_LATER else None
             User.update(waiting_since=since).where(User.id == session.user.id).execute()

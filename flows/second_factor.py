@@ -6,14 +6,14 @@ from authn import totp
 from authn.events import EventKind
 from authn.refusals import NotSixDigits, Refusal, UsedCode, WrongCode, WrongPassword
 from authn.sealing import Unreadable
-from authn.steps import Cause
+from authn.steps import Cause, SecondFactor
 from authn.throttle import ONE_TIME_CODE, TELLING_WRONG_CODES
 from flows import codes, sessions, throttle
 from flows.audit import record
 from flows.passwords import check_password, forget_guesses
 from flows.throttle import Charge
 from flows.transactions import Context, Superseded, within_transaction
-from models import SecondFactor, Session, TotpAuthenticator, User
+from models import Session, TotpAuthenticator, User
 
 
 def pass_challenge(session: Session, typed: str, context: Context) -> Refusal | None:

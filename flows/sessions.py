@@ -7,13 +7,13 @@ from typing import Any
 from authn import clocks, steps, tokens
 from authn.events import EventKind
 from authn.refusals import NoSuchSession, Refusal, WrongPassword
-from authn.steps import Cause, Step
+from authn.steps import Cause, SecondFactor, Step
 from database import UNAVAILABLE, store
 from flows import codes, throttle
 from flows.audit import record
 from flows.passwords import check_password, has_kept_password
 from flows.transactions import Context, Superseded, for_update, locked, within_transaction
-from models import SecondFactor, Session, User
+from models import Session, User
 
 
 def start(session: Session, email: str, password: str, context: Context) -> Refusal | None:

@@ -13,7 +13,8 @@ from flask import Flask
 from authn import recovery_codes
 from authn.events import EventKind
 from authn.refusals import Retirement
-from models import RecoveryCode, SecondFactor, Session, Throttle
+from authn.steps import SecondFactor
+from models import RecoveryCode, Session, Throttle
 from tests.support.apps import on_sqlite
 from tests.support.cookies import opened
 from tests.support.guesses import WRONG, failures
