@@ -29,6 +29,7 @@ from tests.support.people import (
     sign_in,
     use_recovery_code,
 )
+from tests.support.security_key import add_key
 from tests.support.tables import count, kinds, rows
 
 # The database ---------------------------------------------------------------------------------------------------------
@@ -170,6 +171,9 @@ def test_adding_a_person_is_recorded_and_only_an_admin_is_one(app: Flask, flags:
 
 
 def test_the_list_of_people_tells_what_each_signs_in_with(app: Flask, omar: Person, ines: Person, maya: Person) -> None:
+    sign_in(browser := Browser(app), omar)
+    add_key(browser, "blue key")
+    add_key(browser, "red key")
     with app.app_context():
         User.update(is_active=False).where(User.email == maya.email).execute()
     run(app, "users", "groups", maya.email, "ops")
@@ -181,18 +185,19 @@ def test_the_list_of_people_tells_what_each_signs_in_with(app: Flask, omar: Pers
             "active": active,
             "groups": groups,
             "enrolled": enrolled,
+            "security_keys": keys,
             "recovery_code_saved": saved,
         }
-        for email, admin, active, groups, enrolled, saved in [
-            ("ines@example.com", True, True, [], True, False),
-            ("maya@example.com", False, False, ["ops"], False, False),
-            ("omar@example.com", False, True, ["ops", "wiki"], True, True),
+        for email, admin, active, groups, enrolled, keys, saved in [
+            ("ines@example.com", True, True, [], True, 0, False),
+            ("maya@example.com", False, False, ["ops"], False, 0, False),
+            ("omar@example.com", False, True, ["ops", "wiki"], True, 2, True),
         ]
     ]
     assert run(app, "users", "list").stdout.splitlines() == [
         "ines@example.com  admin, authenticator app on, no recovery code saved",
         "maya@example.com  person, no authenticator app, no recovery code saved, in ops, deactivated",
-        "omar@example.com  person, authenticator app on, recovery code saved, in ops wiki",
+        "omar@example.com  person, authenticator app on, 2 security keys, recovery code saved, in ops wiki",
     ]
 
 

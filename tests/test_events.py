@@ -33,6 +33,7 @@ from tests.support.people import (
     sign_in,
     use_recovery_code,
 )
+from tests.support.security_key import SecurityKey, add_key, options_of, use_key
 
 GUESS = "a guess that was typed"
 NEVER = "7F3K-9QXM-2D8R-HJ5T-V0WB-4NZ3"
@@ -202,6 +203,50 @@ def an_app_replaced(scene: Scene) -> None:
     browser = scene.full()
     page = browser.get("/mfa/setup")
     browser.submit(page, code=scan(page, scene.omar).code())
+
+
+# Security keys
+
+
+@case(EventKind.SIGNED_IN, EventKind.SECURITY_KEY_ADDED)
+def a_key_added(scene: Scene) -> tuple[Browser, SecurityKey]:
+    browser = scene.full()
+    return browser, add_key(browser)
+
+
+@case(EventKind.SECURITY_KEY_ADDED, EventKind.PASSWORD_RIGHT, EventKind.SIGNED_IN)
+def a_key_used(scene: Scene) -> SecurityKey:
+    _, key = a_key_added(scene)
+    browser = scene.half()
+    answer = key.get(options_of(page := browser.get("/login/key")))
+    scene.secrets |= {answer, json.loads(answer)["response"]["signature"]}
+    browser.submit(page, answer=answer)
+    return key
+
+
+@case(EventKind.PASSWORD_RIGHT, EventKind.SECURITY_KEY_REFUSED)
+def a_key_refused(scene: Scene) -> None:
+    a_key_added(scene)
+    scene.half().submit("/login/key", answer=GUESS)
+
+
+@case(EventKind.PASSWORD_RIGHT, EventKind.SECURITY_KEY_COPIED)
+def a_key_copied(scene: Scene) -> None:
+    key = a_key_used(scene)
+    use_key(scene.half(), key, count=1)
+
+
+@case(EventKind.SECURITY_KEY_ADDED, EventKind.ONLY_KEY_ON)
+def a_person_asked_for_the_key_alone(scene: Scene) -> Browser:
+    browser, _ = a_key_added(scene)
+    browser.press(browser.get("/account"), "Ask me only for my key")
+    return browser
+
+
+@case(EventKind.ONLY_KEY_ON, EventKind.SECURITY_KEY_REMOVED, EventKind.ONLY_KEY_OFF)
+def a_key_removed(scene: Scene) -> None:
+    browser = a_person_asked_for_the_key_alone(scene)
+    browser.press(browser.get("/account"), "Remove blue key")
 
 
 # Recovery codes

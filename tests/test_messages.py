@@ -8,15 +8,25 @@ from flask import Flask
 
 from authn import refusals
 from authn.events import EventKind
-from authn.refusals import AddressesTaken, LinkUsed, NoSuchSession, Refusal, RetiredCode, Retirement, WeakPassword
+from authn.refusals import (
+    AddressesTaken,
+    LinkUsed,
+    NoSuchKey,
+    NoSuchSession,
+    OneKeyAlone,
+    Refusal,
+    RetiredCode,
+    Retirement,
+    WeakPassword,
+)
 from blueprints.messages import SENTENCES, explain
 
 BASES = {Refusal, WeakPassword}
-WITH_A_PAGE_OF_THEIR_OWN = {AddressesTaken, LinkUsed, NoSuchSession}
+WITH_A_PAGE_OR_NOTICE_OF_THEIR_OWN = {AddressesTaken, LinkUsed, NoSuchKey, NoSuchSession, OneKeyAlone}
 REFUSALS = {
     each
     for each in vars(refusals).values()
-    if isinstance(each, type) and issubclass(each, Refusal) and each not in BASES | WITH_A_PAGE_OF_THEIR_OWN
+    if isinstance(each, type) and issubclass(each, Refusal) and each not in BASES | WITH_A_PAGE_OR_NOTICE_OF_THEIR_OWN
 }
 
 

@@ -54,8 +54,8 @@ def test_no_id_is_given_twice(migrated: Path) -> None:
     with sqlite3.connect(migrated) as connection:
         keyed = connection.execute("SELECT sql FROM sqlite_master WHERE sql LIKE 'CREATE TABLE%\"id\"%'").fetchall()
     connection.close()
-    assert len(keyed) == 8
-    assert sum("AUTOINCREMENT" in sql for (sql,) in keyed) == 7  # but for the record of the migrations
+    assert len(keyed) == 9
+    assert sum("AUTOINCREMENT" in sql for (sql,) in keyed) == 8  # but for the record of the migrations
 
 
 @pytest.mark.databases

@@ -24,6 +24,7 @@ from tests.support.people import (
     sign_in,
 )
 from tests.support.routes import PUBLIC, ask, requests_to
+from tests.support.security_key import SecurityKey, add_key, options_of
 from tests.support.tables import count, everything, kinds, rows
 
 # What a step may open -------------------------------------------------------------------------------------------------
@@ -58,6 +59,10 @@ MAY_OPEN: dict[str, set[str]] = {
     "login.start": set(),
     "login.password": set(),
     "login.code": {"challenge"},
+    "security_keys.challenge": set(),  # nobody here has a key
+    "security_keys.add": set(),
+    "security_keys.remove": set(),
+    "security_keys.only_key": set(),
     "recovery.challenge": {"challenge"},
     "enrollment.setup": {"enroll", "replace_device"},
     "recovery.prompt": {"save_code", "replace_code"},
@@ -167,6 +172,7 @@ def test_every_page_is_in_the_table_of_what_a_step_may_open(walked: Flask) -> No
 STEP_PAGES = {  # what an unfinished sign-in may post to, each at its own step
     "login.code",
     "login.sign_out",
+    "security_keys.challenge",
     "recovery.challenge",
     "recovery.prompt",
     "recovery.finish_without_code",
@@ -247,6 +253,9 @@ DEEDS: dict[
         EventKind.WRONG_CODES_DISMISSED,
     ),
     "login.verify": ("/verify", {"password": PASSWORD, "code": "now"}, EventKind.STEPPED_UP),
+    "security_keys.add": ("/account/keys/new", {"name": "red key", "answer": "now"}, EventKind.SECURITY_KEY_ADDED),
+    "security_keys.remove": ("/account/keys/1/remove", {}, EventKind.SECURITY_KEY_REMOVED),
+    "security_keys.only_key": ("/account/only-key", {"turn": "on"}, EventKind.ONLY_KEY_ON),
     "admin.reset_mfa": ("/admin/people/2/reset-mfa", {"reason": "lost"}, EventKind.MFA_RESET),
     "admin.invite": ("/admin/people/2/invite", {}, EventKind.USER_INVITED),
     "admin.groups": ("/admin/people/2/groups", {"groups": "ops"}, EventKind.GROUPS_CHANGED),
@@ -270,19 +279,23 @@ def test_a_form_filled_in_rightly_does_nothing_before_the_second_factor(make_app
     app = make_app("switched")
     command(app, "recovery-codes", "enable")
     ada, _ = make_person("ada@example.com", admin=True, on=app), make_person("omar@example.com", on=app)
-    sign_in(Browser(app), ada)  # session 1
+    sign_in(first := Browser(app), ada)  # session 1
+    if deed in ("security_keys.remove", "security_keys.only_key"):
+        add_key(first)
     clock.pass_by(30)
     browser = Browser(app)
     page = give_password(browser, ada)
-    path, values, kind = DEEDS[deed]
+    due, (path, values, kind) = page.path, DEEDS[deed]
     values = {name: ada.code() if value == "now" else value for name, value in values.items()}
     before = everything(app)
-    assert post(browser, path, csrf(page), **values).headers["Location"] == "/login/code"
+    assert post(browser, path, csrf(page), **values).headers["Location"] == due
     assert everything(app) == before
 
     page = browser.submit("/login/code", code=ada.code())
     clock.pass_by(30)
     values = {name: ada.code() if name == "code" else value for name, value in values.items()}
+    if "answer" in values:
+        values["answer"] = SecurityKey().create(options_of(browser.get(path)))
     assert post(browser, path, csrf(page), **values).status in (200, 303)
     assert kind in kinds(app) and kind not in [event["kind"] for event in before["Event"]]
 

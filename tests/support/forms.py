@@ -22,6 +22,7 @@ from tests.support.people import (
     step_up,
     use_recovery_code,
 )
+from tests.support.security_key import SecurityKey, add_key, options_of
 from tests.support.tables import rows
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -197,6 +198,30 @@ def _phone(site: Site, browser: Browser) -> Visit:
     return _stranger(site, browser, "/demo/phone", key="JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP")
 
 
+def _key(site: Site, browser: Browser) -> Visit:
+    sign_in(browser, site.omar)
+    key = add_key(browser)
+    browser.press(browser.get("/account"), "Sign out")
+    return Visit(browser, "/login/key", {"answer": key.get(options_of(give_password(browser, site.omar)))})
+
+
+def _new_key(site: Site, browser: Browser) -> Visit:
+    sign_in(browser, site.omar)
+    answer = SecurityKey(at=site.app.config["SITE_URL"]).create(options_of(browser.get("/account/keys/new")))
+    return Visit(browser, "/account/keys/new", {"name": "blue key", "answer": answer})
+
+
+def _remove_key(site: Site, browser: Browser) -> Visit:
+    sign_in(browser, site.omar)
+    add_key(browser)
+    return Visit(browser, "/account/keys/1/remove", {})
+
+
+def _only_key(site: Site, browser: Browser) -> Visit:
+    _remove_key(site, browser)
+    return Visit(browser, "/account/only-key", {"turn": "on"})
+
+
 FORMS: dict[str, Callable[[Site, Browser], Visit]] = {
     "login.password": _sign_in,
     "login.code": _code,
@@ -207,6 +232,10 @@ FORMS: dict[str, Callable[[Site, Browser], Visit]] = {
     "recovery.prompt": _prompt,
     "recovery.finish_without_code": _finish,
     "recovery.lost_device": _lost_device,
+    "security_keys.challenge": _key,
+    "security_keys.add": _new_key,
+    "security_keys.remove": _remove_key,
+    "security_keys.only_key": _only_key,
     "account.dismiss_recovery_notice": _dismiss,
     "account.dismiss_wrong_codes_notice": _dismiss_wrong_codes,
     "account.password": _password,
@@ -241,6 +270,7 @@ BUTTONS = {  # forms without a field
     "account.new_recovery_code",
     "account.revoke_session",
     "account.revoke_others",
+    "security_keys.remove",
     "admin.reset_mfa",  # but for a reason, which may be anything
     "admin.invite",
     "admin.change",

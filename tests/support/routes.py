@@ -6,7 +6,8 @@ from flask import Flask
 
 from tests.support.pages import Browser, Page
 
-ARGUMENTS = {"filename": "app.css", "token": "nobody-has-this", "session_id": 1, "person_id": 1, "change": "unlock"}
+IDS = {"session_id": 1, "person_id": 1, "key_id": 1}
+ARGUMENTS = {"filename": "app.css", "token": "nobody-has-this", "change": "unlock", **IDS}
 
 
 def requests_to(app: Flask) -> Iterator[tuple[str, str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from tests.support.pages import Page
+from tests.support.pages import Browser, Page
 
 ED25519, ES256, RS256 = -8, -7, -257
 SITE = "http://localhost:5000"  # SITE_URL, unless a test says otherwise
@@ -102,3 +102,18 @@ class SecurityKey:
         response = {"clientDataJSON": text(client_data), **response, **lies.get("response", {})}
         answer = {"id": ident, "rawId": ident, "type": "public-key", "response": response, "clientExtensionResults": {}}
         return json.dumps(answer | lies.get("answer", {}))
+
+
+def add_key(browser: Browser, name: str = "blue key", **traits: Any) -> SecurityKey:
+    """A new key on the account that this browser is signed in to."""
+    key = SecurityKey(at=browser.app.config["SITE_URL"], **traits)
+    page = browser.get("/account/keys/new")
+    page = browser.submit(page, name=name, answer=key.create(options_of(page)))
+    assert page.notice == "Your security key is added. You'll be asked for it next time you sign in."
+    return key
+
+
+def use_key(browser: Browser, key: SecurityKey, **lies: Any) -> Page:
+    """At the challenge."""
+    page = browser.get("/login/key")
+    return browser.submit(page, answer=key.get(options_of(page), **lies))
