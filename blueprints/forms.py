@@ -15,7 +15,7 @@ from wtforms import (
     StringField,
     TextAreaField,
 )
-from wtforms.validators import AnyOf, InputRequired, Length, ValidationError
+from wtforms.validators import AnyOf, DataRequired, InputRequired, Length, ValidationError
 
 from authn import email_addresses, groups
 from authn.refusals import CopiedKey, LineTaken, NotSixDigits, Refusal, RefusedKey, WeakPassword, WrongPassword
@@ -149,7 +149,7 @@ class NewKeyForm(AnswerForm):
     too_long = f"Use at most {LONGEST_NAME} characters"
     name = TextField(
         "Name",
-        [InputRequired("Give the key a name"), Length(max=LONGEST_NAME, message=too_long)],
+        [DataRequired("Give the key a name"), Length(max=LONGEST_NAME, message=too_long)],
         filters=[lambda name: name and name.strip()],
     )
     answer = _answer()  # after the name, as on the page
