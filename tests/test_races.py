@@ -9,7 +9,7 @@ from flask import Flask
 
 from authn.events import EventKind
 from authn.refusals import Retirement
-from models import RecoveryCode, Session, Throttle, TotpAuthenticator, User
+from models import RecoveryCode, SecurityKey, Session, Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.apps import few_of
 from tests.support.cookies import opened, set_cookies
@@ -42,6 +42,8 @@ from tests.support.people import (
     use_recovery_code,
 )
 from tests.support.races import all_send, at_once, past_the_password
+from tests.support.security_key import SecurityKey as NewKey
+from tests.support.security_key import add_key, options_of
 from tests.support.tables import count, forget_failures, kinds, live_codes, rows, secret_of
 
 pytestmark = pytest.mark.databases
@@ -266,6 +268,71 @@ def test_whatever_ends_sessions_at_one_moment_every_request_is_answered(make_app
     for number in range(rounds):
         pages = end_all_at_once(app, [make_person(f"somebody{number}@example.com", on=app)], ada, others)
         assert {page.status for page in pages} <= {200, 303, 404, 422}
+
+
+# Security keys --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_of_two_browsers_sending_one_answer_of_a_key_exactly_one_gets_in(
+    app: Flask, omar: Person, clock: Clock, rounds: int, counts: bool
+) -> None:
+    key = add_key(full(app, omar, clock), counts=counts)
+    for number in range(rounds):
+        browser, page = past_the_password(app, omar, "/login/key")
+        sent = {"answer": key.get(options_of(page))}
+        other, theirs = past_the_password(app, omar, "/login/key")
+        pages = at_once(
+            [partial(b.send, page, sent) for b in (browser.copy(), browser.copy())]
+            + [partial(other.send, theirs, sent)]
+        )
+        led = sorted(page.headers.get("Location", "refused").partition("?")[0] for page in pages)
+        assert led == ["/account", "/login", "refused"]
+        assert sum("Set-Cookie" in page.headers for page in pages[:2]) == 1
+        assert count(app, Session, Session.second_factor == "key") == number + 1
+    assert kinds(app).count(EventKind.SIGNED_IN) == rounds + 1
+    (row,) = rows(app, SecurityKey)
+    assert row["count"] == (key.count if counts else 0)
+
+
+def test_a_key_that_is_removed_and_used_at_once_is_one_of_the_two(
+    app: Flask, omar: Person, clock: Clock, rounds: int
+) -> None:
+    owner = full(app, omar, clock)
+    for _ in range(rounds):
+        key = add_key(owner)
+        browser, page = past_the_password(app, omar, "/login/key")
+        account = owner.get("/account")
+        (remove,) = [form for form in account.forms if form.action.endswith("/remove")]
+        used, removed = at_once(
+            [
+                partial(browser.send, page, {"answer": key.get(options_of(page))}),
+                partial(owner.open, remove.action, method="POST", data=remove.fields),
+            ]
+        )
+        assert (used.status, removed.status) == (303, 303)
+        assert not is_signed_in(browser), "removing a key signs everybody else out"
+        assert is_signed_in(owner)
+        assert (count(app, SecurityKey), rows(app, User)[0]["key_count"]) == (0, 0)
+
+
+def test_of_two_people_adding_one_key_at_once_one_gets_it(
+    app: Flask, omar: Person, noor: Person, clock: Clock, rounds: int
+) -> None:
+    browsers = [full(app, omar, clock), full(app, noor, clock)]
+    for number in range(1, rounds + 1):
+        if number % 9 == 0:  # an account has room for ten
+            browsers = [full(app, person, clock) for person in (omar, noor)]
+            with app.app_context():
+                SecurityKey.delete().execute()
+        key, before = NewKey(), count(app, SecurityKey)
+        pages = [browser.get("/account/keys/new") for browser in browsers]
+        sent = [{"name": "blue key", "answer": key.create(options_of(page))} for page in pages]
+        answers = at_once(
+            [partial(b.send, *what) for b, what in zip(browsers, zip(pages, sent, strict=True), strict=True)]
+        )
+        assert sorted(answer.status for answer in answers) == [303, 422]
+        assert count(app, SecurityKey) == before + 1
 
 
 # Guesses --------------------------------------------------------------------------------------------------------------

@@ -20,12 +20,14 @@ import pytest
 from flask import Flask
 
 from authn import recovery_codes
-from models import TABLES, RecoveryCode, Throttle, TotpAuthenticator, User
+from models import TABLES, RecoveryCode, Session, Throttle, TotpAuthenticator, User
+from models import SecurityKey as Keys
 from tests.support import postgres
 from tests.support.apps import on_postgresql, on_sqlite, upgrade
 from tests.support.pages import read_page
 from tests.support.people import Person
 from tests.support.races import at_once
+from tests.support.security_key import SecurityKey, options_of
 from tests.support.servers import MOMENTS, NEW_PASSWORD, Died, Moment, RemoteBrowser, SharedClock, Site, World, served
 from tests.support.tables import known_of
 
@@ -152,6 +154,31 @@ def test_wherever_a_worker_is_killed_a_reset_is_whole_or_has_not_happened(world:
         browser = world.site.browser()
         browser.submit(link[0], new_password=NEW_PASSWORD)
         world.go_on(browser, [replace(person, password=NEW_PASSWORD)])
+    assert n > 5
+
+
+def test_wherever_a_worker_is_killed_a_key_has_signed_somebody_in_or_has_not_answered(world: World, app: Flask) -> None:
+    for n in count(1):
+        person, browser, page = world.signed_in("/account/keys/new")
+        key = SecurityKey(at=app.config["SITE_URL"])
+        browser.submit(page, name="blue key", answer=key.create(options_of(page)))
+        other = world.site.browser()
+        page = other.submit("/login", email=person.email, password=person.password)
+        fields = {**page.form_with("answer").fields, "answer": key.get(options_of(page))}
+        try:
+            assert other.ask(page.path, "POST", fields, die_at=n).status_code == 303
+            break
+        except Died:
+            pass
+        with app.app_context():
+            (row,) = Keys.select().where(Keys.user == user_of(person))
+            signed_in = Session.select().where(Session.user == user_of(person), Session.second_factor == "key").count()
+        assert (row.count, row.last_used_at is not None) == (1 + signed_in, signed_in == 1)
+        if not signed_in:
+            assert other.submit(page, answer=fields["answer"]).h1 == "Security"
+        again = world.site.browser()
+        page = again.submit("/login", email=person.email, password=person.password)
+        assert again.submit(page, answer=key.get(options_of(page))).h1 == "Security"
     assert n > 5
 
 
