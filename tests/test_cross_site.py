@@ -185,7 +185,8 @@ def test_another_site_signs_nobody_in_as_the_attacker(site: Site, where: str) ->
 # Verbs ----------------------------------------------------------------------------------------------------------------
 
 
-VALUES = {"filename": "app.css", "token": "nobody-has-this", "session_id": 1, "person_id": 1, "change": "unlock"}
+IDS = {"session_id": 1, "person_id": 1, "key_id": 1}
+VALUES = {"filename": "app.css", "token": "nobody-has-this", "change": "unlock", **IDS}
 
 
 def paths(site: Site) -> Iterator[tuple[str, set[str]]]:

@@ -37,7 +37,7 @@ def test_no_page_answers_to_another_host(
         FOREIGN if own != "app.test" else [*FOREIGN, "localhost", "app.test:444", "www.app.test", "app.test.evil.test"]
     )
     urls = site.app.url_map.bind("localhost")
-    values = {"filename": "app.css", "token": "x", "session_id": 1, "person_id": 1, "change": "unlock"}
+    values = {"filename": "app.css", "token": "x", "session_id": 1, "person_id": 1, "key_id": 1, "change": "unlock"}
     for rule in site.app.url_map.iter_rules():
         path = urls.build(rule.endpoint, {name: values[name] for name in rule.arguments})
         method = "GET" if "GET" in (rule.methods or ()) else "POST"

@@ -447,7 +447,8 @@ def test_the_list_of_people_says_when_each_of_them_last_signed_in(old: Site) -> 
 
 def everything(old: Site) -> Any:
     found = schema(old.app)
-    return found, {table: old.select(table, *columns) for table, (columns, _, _) in found.items()}
+    there = {table: columns for table, (columns, _, _) in found.items() if columns}
+    return found, {table: old.select(table, *columns) for table, columns in there.items()}
 
 
 @pytest.mark.databases
@@ -508,6 +509,7 @@ def test_a_migration_that_was_released_never_changes() -> None:
         "0004_repeated_events": "fc07d166c395c0f786287f4192c05dc056287daa316a935ff961dcd80768262b",
         "0005_groups": "f92b72a4982120c8d01746b966275e4ca5c4248057864100a37f8b4e23191895",
         "0008_purposes_of_links": "6770cdebd2b180fedd1b761fd0f2ab191452c9ea432aed52c8269dfd089939f3",
+        "0006_security_keys": "eb1ea550a72404cfd266192b686f510c537b8091d67e9de68476fea4d40b1d19",
     }
     files = sorted((ROOT / "migrations").glob("*.py"))
     assert {file.stem: sha256(file.read_bytes()).hexdigest() for file in files} == released
