@@ -133,7 +133,7 @@ def invite(emails: tuple[str, ...], mail: bool) -> None:
         raise click.ClickException(f"{not_mailed} of {len(addresses)} could not be mailed: hand those links over.")
 
 
-@users.command("reset-mfa", help="Take away a person's app, code and password, and make a link to begin again.")
+@users.command("reset-mfa", help="Take away a person's app, keys, code and password, and make a link to begin again.")
 @click.argument("email")
 @changes_database
 def reset_mfa(email: str) -> None:

@@ -14,7 +14,19 @@ from authn.events import EventKind
 from flows.audit import recorded
 from tests.support.inbox import Inbox, certificate, listening, text_of, until
 from tests.support.pages import Browser
-from tests.support.people import NEW_PASSWORD, PASSWORD, Person, enroll, half, save_new_code, sign_in, use_recovery_code
+from tests.support.people import (
+    NEW_PASSWORD,
+    PASSWORD,
+    Person,
+    enroll,
+    full,
+    give_password,
+    half,
+    save_new_code,
+    sign_in,
+    use_recovery_code,
+)
+from tests.support.security_key import add_key, use_key
 from tests.support.tables import kinds
 
 
@@ -58,6 +70,22 @@ def test_enrollment_password_and_reset_are_told_and_nothing_else_is(
     ]
     with pytest.raises(Empty):
         inbox.mails.get(timeout=0.2)
+
+
+def test_all_that_happens_to_keys_is_told(inbox: Inbox, app: Flask, omar: Person, clock) -> None:
+    key = add_key(browser := full(app, omar, clock))
+    browser.press(browser.get("/account"), "Ask me only for my key")
+    give_password(copy := Browser(app), omar)
+    use_key(copy, key, count=1)
+    browser.press(browser.get("/account"), "Remove blue key")
+    subjects = [inbox.next()["Subject"].removeprefix("Sparekey: ") for _ in range(5)]
+    assert subjects == [
+        "A security key was added",
+        "You are asked only for your security key",
+        "A security key of yours may have been copied",
+        "A security key was removed",
+        "A code from your app signs you in again",
+    ]
 
 
 def test_somebody_whose_password_is_known_is_told_once_with_the_way_to_change_it(
