@@ -38,7 +38,7 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
     tell("timing each step")
     rows = timings.measure(small, large, seconds)
     tell("counting statements")
-    rows += statements.count(Site.make(folder / "counted", 2))
+    rows += statements.count(Site.make(folder / "counted", 3))
     tell("one code in many browsers")
     rows += crowds.one_code(Site.make(folder / "race", 50), rounds)
     tell("floods of sign-ins")

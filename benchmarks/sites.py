@@ -17,12 +17,15 @@ from typing import Any
 from flask import Flask
 
 from app import create_app
-from authn import recovery_codes, totp
+from authn import recovery_codes, security_keys, totp
 from benchmarks.visitor import Visitor
 from flows import codes, demo, sessions
 from flows.transactions import Context, locked
+from models import SecurityKey as Keys
 from models import Session, TotpAuthenticator, User
 from tests.support.races import at_once
+from tests.support.security_key import SITE as SITE_URL
+from tests.support.security_key import SecurityKey
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "a lamp, a boat and a heron"
@@ -104,6 +107,16 @@ class Site:
                 sessions.begin(session, user, context)
         signer: Any = self.app.session_interface.get_signing_serializer(self.app)  # type: ignore[attr-defined]
         return Visitor(self.port, signer.dumps({"token": session.token}))
+
+    def give_key(self, person: Person) -> SecurityKey:
+        """A key on the person's account, as if it had been there for long."""
+        key, site, asked = SecurityKey(), security_keys.Site(SITE_URL, "Sparekey"), bytes(32)
+        kept = security_keys.verify_new(key.create(security_keys.options_to_add(site, asked, 0, "", [])), site, asked)
+        with self.app.app_context():
+            user = User.get(User.email == person.email)
+            Keys.create(user=user, name="blue key", created_at=0, **vars(kept))
+            User.update(key_count=1).where(User.id == user.id).execute()
+        return key
 
     def memory(self, what: str = "VmRSS") -> float:
         """What the largest worker takes, in MiB."""

@@ -12,7 +12,7 @@ from werkzeug.serving import make_server
 from authn import totp
 from benchmarks.figures import Row
 from benchmarks.sites import PASSWORD, Person, Site
-from benchmarks.visitor import Answer, Visitor
+from benchmarks.visitor import Answer, Visitor, options_in
 
 
 def count(site: Site) -> list[Row]:
@@ -43,13 +43,20 @@ def count(site: Site) -> list[Row]:
 
 
 def _flow(site: Site) -> Iterator[tuple[str, Answer]]:
-    """Signing in with the app; then with the recovery code, and a new app."""
+    """Signing in with the app; with a key; then with the recovery code, and a new app."""
     person, visitor = next(site.people), Visitor(site.port)
     yield "GET /login", visitor.get("/login")
     yield "POST /login", visitor.post("/login", email=person.email, password=PASSWORD)
     yield "GET /login/code", visitor.get("/login/code")
     yield "POST /login/code", visitor.post("/login/code", code=person.code())
     yield "GET /account", visitor.get("/account")
+    person, visitor = next(site.people), Visitor(site.port)
+    key = site.give_key(person)
+    visitor.get("/login")
+    yield "POST /login", visitor.post("/login", email=person.email, password=PASSWORD)  # counted again below
+    page = visitor.get("/login/key")
+    yield "GET /login/key", page
+    yield "POST /login/key", visitor.post("/login/key", answer=key.get(options_in(page.body)))
     person, visitor = next(site.people), Visitor(site.port)
     visitor.get("/login")
     yield "POST /login", visitor.post("/login", email=person.email, password=PASSWORD)

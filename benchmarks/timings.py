@@ -12,7 +12,7 @@ from statistics import median
 
 from benchmarks.figures import Row
 from benchmarks.sites import PASSWORD, ROOT, Site, gunicorn
-from benchmarks.visitor import Visitor
+from benchmarks.visitor import Visitor, options_in
 from tests.support.races import at_once
 
 STEPS = ("GET /login", "POST /login", "GET /login/code", "POST /login/code", "POST /login/recovery", "GET /account")
@@ -21,6 +21,7 @@ BESIDE = [
     ("POST /login", VERIFY, "<= 1.1"),
     ("POST /login/code", BARE, "<= 3"),
     ("POST /login/code", FORM, ""),
+    ("POST /login/key", FORM, ""),
     ("POST /login/recovery", BARE, "<= 3"),
     ("POST /login/recovery", FORM, ""),
 ]
@@ -87,6 +88,11 @@ def _give_codes(site: Site, times: Times) -> None:
     times["GET /login/code"].append(visitor.get("/login/code").expect(200))
     times["POST /login/code"].append(visitor.post("/login/code", code=person.code()).expect(303, "/account"))
     times["GET /account"].append(visitor.get("/account").expect(200))
+    visitor.close()
+    person = next(site.people)
+    key, visitor = site.give_key(person), site.past_the_password(person)
+    answer = key.get(options_in(visitor.get("/login/key").body))
+    times["POST /login/key"].append(visitor.post("/login/key", answer=answer).expect(303, "/account"))
     visitor.close()
     person = next(site.people)
     visitor = site.past_the_password(person)

@@ -1,10 +1,13 @@
 """The load generator: a browser of few words, with one connection that stays open, that times each answer."""
 
+import json
 import re
 import socket
 import time
 from dataclasses import dataclass
+from html import unescape
 from itertools import count
+from typing import Any
 from urllib.parse import urlencode
 
 IDLE_SECONDS = 1  # gunicorn closes a connection after two
@@ -26,6 +29,12 @@ class Answer:
         if (self.status, self.header("Location")) != (status, to):
             raise RuntimeError(f"{status} {to} was expected:\n{self.head}\n{self.body}")
         return self.seconds
+
+
+def options_in(page: str) -> dict[str, Any]:
+    """What the page would have the browser ask of a key."""
+    (options,) = re.findall('data-options="(.*?)"', page)
+    return dict(json.loads(unescape(options)))
 
 
 class Visitor:

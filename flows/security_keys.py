@@ -45,7 +45,7 @@ def add(session: Session, name: str, answer: str, context: Context) -> Refusal |
     try:
         with sessions.locked_session(session, context):
             return _add(session, name, answer, context)
-    except IntegrityError:  # another account has the key since a moment ago
+    except IntegrityError:  # another account has the key
         return RefusedKey()
 
 
@@ -127,8 +127,6 @@ def _add(session: Session, name: str, answer: str, context: Context) -> Refusal 
         return _refuse(session, key, context)
     if any(each.credential == key.credential for each in known):
         return KnownKey()
-    if SecurityKey.select().where(SecurityKey.credential == key.credential).exists():
-        return _refuse(session, RefusedKey(), context)
     SecurityKey.create(user=user, name=name, created_at=context.now, **vars(key))
     _count(user)
     record(EventKind.SECURITY_KEY_ADDED, context, user, name)

@@ -32,6 +32,9 @@ CODE, RECOVERY, ENROLL = "flows/second_factor.py", "flows/recovery.py", "flows/e
 SESSIONS, THROTTLE, PEOPLE, CODES = "flows/sessions.py", "flows/throttle.py", "flows/people.py", "flows/codes.py"
 SESSION, ACCESS, PATHS, BROWSERS = (f"blueprints/{name}.py" for name in ("session", "access", "paths", "known_browser"))
 
+KEY_RULES, KEYS, KEY_PAGES = (f"{room}/security_keys.py" for room in ("authn", "flows", "blueprints"))
+KEY_TESTS = "authn/test_security_keys security_keys"
+
 # What is gone, from where, by what edit, and the files of the quick suite whose affair it is.
 MUTATIONS = [
     # Six-digit codes
@@ -168,6 +171,49 @@ MUTATIONS = [
         f"{RECOVERY}:claim",
         added("second_factor", "verified_at=context.now"),
         "step_up recovery_code",
+    ),
+    # Security keys
+    Mutation("a challenge is one session's", f"{KEY_RULES}:challenge", instead("token_digest", "0"), KEY_TESTS),
+    Mutation("and one step's", f"{KEY_RULES}:challenge", instead("purpose", "0"), KEY_TESTS),
+    Mutation("the origin is compared exactly", f"{KEY_RULES}:_server", dropped("verify_origin"), KEY_TESTS),
+    Mutation("no frame of others asks", f"{KEY_RULES}:_check_client_data", unsaid("crossOrigin"), KEY_TESTS),
+    Mutation("nor is ours in one", f"{KEY_RULES}:_check_client_data", unsaid("topOrigin"), KEY_TESTS),
+    Mutation("for a new key", f"{KEY_RULES}:_new_key", without("_check_client_data"), KEY_TESTS),
+    Mutation("and a known one", f"{KEY_RULES}:_answering_key", without("_check_client_data"), KEY_TESTS),
+    Mutation("backup flags are possible", f"{KEY_RULES}:_new_key", without("_check_flags"), KEY_TESTS),
+    Mutation("also later", f"{KEY_RULES}:_answering_key", without("_check_flags"), KEY_TESTS),
+    Mutation("and as they were", f"{KEY_RULES}:_answering_key", without("is_backup_eligible"), KEY_TESTS),
+    Mutation("a handle is the person's", f"{KEY_RULES}:_answering_key", without("holder", "user_handle"), KEY_TESTS),
+    Mutation("an id has a length", f"{KEY_RULES}:_new_key", without("len", "credential_id"), KEY_TESTS),
+    Mutation("and is the one attested", f"{KEY_RULES}:_new_key", without("_to_text"), KEY_TESTS),
+    Mutation("and the one named", f"{KEY_RULES}:_read", without("rawId"), KEY_TESTS),
+    Mutation("a public key is one", f"{KEY_RULES}:_new_key", without("_check_public_key"), KEY_TESTS),
+    Mutation("of a kind asked for", f"{KEY_RULES}:_check_public_key", without("_PARAMETERS"), KEY_TESTS),
+    Mutation("of its length", f"{KEY_RULES}:_check_public_key", without("_LENGTHS"), KEY_TESTS),
+    Mutation("on its curve", f"{KEY_RULES}:_check_public_key", without("verify"), KEY_TESTS),
+    Mutation("transports are words", f"{KEY_RULES}:_new_key", without("_TRANSPORT"), KEY_TESTS),
+    Mutation("an answer has a length", f"{KEY_RULES}:_read", without("LONGEST_ANSWER"), KEY_TESTS),
+    Mutation("a number is no text", f"{KEY_RULES}:_read", without("isinstance"), KEY_TESTS),
+    Mutation("a password is no key", f"{KEY_RULES}:_read", without("public-key"), KEY_TESTS),
+    Mutation("whatever is raised is one refusal", f"{KEY_RULES}:_or_refused", handled("Exception", "raise"), KEY_TESTS),
+    Mutation("a person's keys alone", f"{KEYS}:of", instead("SecurityKey.user == user", "True"), KEY_TESTS),
+    Mutation("a copy is refused", f"{KEYS}:_accept", never("is_a_copy"), KEY_TESTS),
+    Mutation("ten refusals are noted", f"{KEYS}:_refuse", unasked("_MOST_REFUSALS_NOTED"), KEY_TESTS),
+    Mutation("ten keys", f"{KEYS}:_add", never("MOST_KEYS"), KEY_TESTS),
+    Mutation("a key of another is nobody's", f"{KEYS}:add", handled("IntegrityError", "raise"), KEY_TESTS),
+    Mutation("a new key ends other sessions", f"{KEYS}:_add", without("end_others"), KEY_TESTS),
+    Mutation("and so does one removed", f"{KEYS}:remove", without("end_others"), KEY_TESTS),
+    Mutation("step-up by key needs the password", f"{KEYS}:step_up", never("check_password"), KEY_TESTS),
+    Mutation("one key alone is too few", f"{KEYS}:ask_only_for_keys", never("_has_a_spare"), KEY_TESTS),
+    Mutation("no old sign-in goes on", f"{KEYS}:ask_only_for_keys", without("end_unfinished_others"), KEY_TESTS),
+    Mutation("the last key but one opens", f"{KEYS}:take_away", never("key_count"), KEY_TESTS),
+    Mutation("codes are closed", "blueprints/login.py:code", never("are_asked_for_alone"), KEY_TESTS),
+    Mutation("at step-up too", "blueprints/login.py:_verify_form", never("only_key"), KEY_TESTS),
+    Mutation("a reset takes keys", f"{PEOPLE}:reset", without("SecurityKey"), KEY_TESTS),
+    Mutation("a lost key ends sessions", f"{RECOVERY}:answer_lost_device", never("take_away"), KEY_TESTS),
+    *(
+        Mutation(f"step-up for {view} a key", f"{KEY_PAGES}:{view}", undecorated("step_up_required"), KEY_TESTS)
+        for view in ("add", "remove", "only_key")
     ),
     # Sessions and cookies
     Mutation("signing out ends the session", f"{SESSION}:end_session", without("end"), "sessions sign_in"),
