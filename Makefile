@@ -4,7 +4,6 @@ PORT ?= 5000
 INSTANCE ?= $(CURDIR)/instance
 BIN := .venv/bin
 APP ?= app
-SITE ?= http://127.0.0.1:$(PORT)
 
 .PHONY: install run seed example test sweep lint bench pictures lock
 
@@ -20,19 +19,23 @@ install: .venv/ready
 run seed example: export FLASK_SKIP_DOTENV = 1
 run seed example: export FLASK_APP = $(APP)
 run seed example: export FLASK_DEMO = 1
-run seed example: export FLASK_SITE_URL = $(SITE)
+run seed example: export FLASK_SITE_URL = http://localhost:$(PORT)
 run seed example: export FLASK_DATABASE_URL = sqlite:///$(INSTANCE)/demo.db
+
+# At both addresses that a browser may take localhost for; not every machine has the second.
+HAS_IPV6 := import socket; socket.create_server(("::1", 0), family=socket.AF_INET6)
+BIND = --bind 127.0.0.1:$(PORT) $$($(BIN)/python -c '$(HAS_IPV6)' 2>/dev/null && echo "--bind [::1]:$(PORT)")
+
 # The demo; with APP=team your own pages behind it, which are loaded again when you change them.
 run: export FLASK_DEBUG = $(if $(filter app,$(APP)),,1)
 run: install seed
-	@exec $(BIN)/gunicorn --bind 127.0.0.1:$(PORT) $(if $(filter app,$(APP)),,--reload) "$(APP):create_app()"
+	@exec $(BIN)/gunicorn $(BIND) $(if $(filter app,$(APP)),,--reload) "$(APP):create_app()"
 
 # The notice board of examples/ behind the demo's sign-in; Ines tidies it up.
 example: APP = examples.board
-example: SITE = http://localhost:$(PORT)
 example: seed
 	@$(BIN)/flask users groups ines@example.com editors
-	@exec $(BIN)/gunicorn --bind 127.0.0.1:$(PORT) "$(APP):create_app()"
+	@exec $(BIN)/gunicorn $(BIND) "$(APP):create_app()"
 
 # The demo's people as new, recovery codes on.
 seed: install

@@ -1,6 +1,7 @@
 """The composition root: create_app puts settings, database, blueprints, headers and error pages together."""
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -194,14 +195,14 @@ def _is_own_origin(origin: str) -> bool:
 
 
 def _is_ours(origin: str) -> bool:
-    """Return whether the host is SITE_URL's, or on this machine any loopback name, but for the demo, whose passwords
-    everybody knows. The scheme is the proxy's affair."""
+    """Return whether the host is SITE_URL's, or on this machine any loopback name. The demo, whose passwords everybody
+    knows, has one name, and where that is localhost the number it stands for. The scheme is the proxy's affair."""
     try:
         site, host = urlsplit(current_app.config["SITE_URL"]), urlsplit(origin)
     except ValueError:
         return False
     if site.scheme == "https" or current_app.config["DEMO"]:
-        return bool(host.netloc == site.netloc)
+        return host.netloc in (site.netloc, re.sub("^localhost(?=:|$)", "127.0.0.1", site.netloc))
     return settings.is_loopback(host.hostname or "")
 
 

@@ -2,8 +2,10 @@
 at some pages. tests/sweep looks at all of them."""
 
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from stat import S_IMODE
 from typing import Any
@@ -93,6 +95,34 @@ def test_maya_enrolls_signs_in_loses_her_phone_and_comes_back(demo: Demo, chromi
     assert heading(page) == "Security"
     assert not broken
     context.close()
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def test_the_demo_listens_at_each_address_that_a_browser_may_take_localhost_for(demo: Demo) -> None:
+    """So that no other program can listen at one of them and be given a password."""
+    for address in ["127.0.0.1", *(["::1"] if has_ipv6() else [])]:
+        connection = HTTPConnection(address, demo.port, timeout=60)
+        connection.request("GET", "/login", headers={"Host": f"localhost:{demo.port}"})
+        assert connection.getresponse().status == 200, address
+        connection.close()
+
+
+def test_whoever_opens_the_demo_at_localhosts_number_can_sign_in(demo: Demo, chromium: Browser) -> None:
+    demo.seed()
+    page = chromium.new_page()
+    page.goto(f"http://127.0.0.1:{demo.port}/account")
+    page.get_by_label("Email address").fill(MAYA)
+    page.get_by_label("Password", exact=True).fill("spare key under the mat")
+    press(page, "Sign in")
+    assert heading(page) == "Set up your authenticator app"
+    page.close()
 
 
 @on_sqlite

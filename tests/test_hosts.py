@@ -52,29 +52,37 @@ def test_no_page_answers_to_another_host(
 
 
 @pytest.mark.parametrize("proxies", [0, 1])
-def test_the_demo_answers_at_the_one_host_that_site_url_names(make_app: Callable[..., Flask], proxies: int) -> None:
-    """Everybody knows its passwords, so that a proxy which leads here from outside must find nothing."""
-    app = make_app("demo", DEMO=True, SITE_URL="http://127.0.0.1:5000", TRUSTED_PROXIES=proxies)
-    name = "X-Forwarded-Host" if proxies else "Host"
-    browser = Browser(app, base_url="http://127.0.0.1:5000")
-    for host in [
-        *FOREIGN,
-        "localhost",
-        "localhost:5000",
-        "127.0.0.1",
-        "127.0.0.1:8000",
-        "127.0.0.2:5000",
-        "[::1]:5000",
-    ]:
-        for path in ("/login", "/demo/phone"):
-            assert bare(browser, path, "GET", headers={name: host}).status_code == 400, host
-    own = {name: "127.0.0.1:5000"}
-    page = browser.open("/login", headers=own)
-    known = {"email": "ines@example.com", "password": "spare key under the mat"}
+@pytest.mark.parametrize(
+    ("site_url", "own"),
+    [
+        ("http://localhost:5000", ["localhost:5000", "127.0.0.1:5000"]),
+        ("http://localhost", ["localhost", "127.0.0.1"]),
+        ("http://127.0.0.1:5000", ["127.0.0.1:5000"]),
+        ("http://demo.localhost:5000", ["demo.localhost:5000"]),
+    ],
+)
+def test_the_demo_answers_at_the_host_that_site_url_names_alone(
+    make_app: Callable[..., Flask], site_url: str, own: list[str], proxies: int
+) -> None:
+    """Everybody knows its passwords, so that a proxy which leads here from outside must find nothing. Whoever types
+    localhost's number comes in as well, and no form goes from one of the two to the other."""
+    app = make_app("demo", DEMO=True, SITE_URL=site_url, TRUSTED_PROXIES=proxies)
     assert run(app, "demo", "seed").exit_code == 0
-    foreign = {**own, "Origin": "http://localhost:5000"}
-    assert browser.send(page, known, headers=foreign).status == 400
-    assert browser.send(page, known, headers={**own, "Origin": "http://127.0.0.1:5000"}).status == 303
+    name = "X-Forwarded-Host" if proxies else "Host"
+    loopback = ["localhost", "127.0.0.1", "127.0.0.2", "[::1]", "demo.localhost", "127.0.0.1.localhost"]
+    numbered = [f"{host}{port}" for host in loopback for port in ("", ":5000", ":8000")]
+    for host in {*FOREIGN, *ODD, *numbered, "localhost.:5000", "x@127.0.0.1:5000"} - {*own}:
+        for path in ("/login", "/demo/phone"):
+            answer = bare(Browser(app, base_url=site_url), path, "GET", headers={name: host})
+            assert answer.status_code == 400, host
+    known = {"email": "ines@example.com", "password": "spare key under the mat"}
+    for host in own:
+        browser, headers = Browser(app, base_url=f"http://{host}"), {name: host}
+        page = browser.open("/login", headers=headers)
+        for other in {*numbered, "evil.test"} - {host}:
+            foreign = {**headers, "Origin": f"http://{other}"}
+            assert browser.send(page, known, headers=foreign).status == 400, other
+        assert browser.send(page, known, headers={**headers, "Origin": f"http://{host}"}).status == 303
 
 
 FORWARDED = {

@@ -24,7 +24,7 @@ from tests.support.apps import CHEAP, KEY, ROOT
 
 OTHER_KEY = KEY[::-1]
 DATABASE = "sqlite:////nowhere/test.db"
-GIVEN = {"SECRET_KEY": KEY, "DATABASE_URL": DATABASE, "SITE_URL": "http://127.0.0.1:5000"}
+GIVEN = {"SECRET_KEY": KEY, "DATABASE_URL": DATABASE, "SITE_URL": "http://localhost:5000"}
 
 Load = Callable[..., dict[str, Any]]
 
@@ -374,7 +374,7 @@ def test_the_demo_starts_only_where_it_is_said_where_it_is_opened(
     assert settings.load({"DEMO": True, "SITE_URL": settings.SETTINGS["SITE_URL"].default}, tmp_path)["DEMO"]
     monkeypatch.setenv("FLASK_DEMO", "1")
     assert is_one_sentence_about("SITE_URL", refusal(lambda: settings.load({}, tmp_path)))
-    monkeypatch.setenv("FLASK_SITE_URL", "http://127.0.0.1:5000")
+    monkeypatch.setenv("FLASK_SITE_URL", "http://localhost:5000")
     assert settings.load({}, tmp_path)["DEMO"]
 
 

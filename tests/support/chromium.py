@@ -49,7 +49,7 @@ class Demo:
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://localhost:{self.port}"
 
     @property
     def instance(self) -> Path:

@@ -92,7 +92,7 @@ class Machine:
         """With the packages that the tests run with, and settings in .env alone."""
         (self.folder / ".venv").mkdir()
         (self.folder / ".venv" / "bin").symlink_to(Path(sys.prefix) / "bin")
-        settings = {"SITE_URL": f"http://127.0.0.1:{self.port}", "PASSWORD_HASH_COST": "m=19456,t=2,p=1"}
+        settings = {"SITE_URL": f"http://localhost:{self.port}", "PASSWORD_HASH_COST": "m=19456,t=2,p=1"}
         if self.engine == "postgresql":
             settings |= {"DATABASE_URL": self.url, "SECRET_KEY": "the-first-key-0123456789-abcdefghij"}
         (self.folder / ".env").touch(mode=0o600)

@@ -33,7 +33,7 @@ def served(app: Flask) -> Iterator[str]:
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.port}"
+        yield f"http://localhost:{server.port}"
     finally:
         server.shutdown()
         thread.join()
