@@ -143,6 +143,39 @@ def test_a_page_can_be_read_and_used_on_a_small_screen(
     assert (wrong, page.evaluate(HARD_TO_PRESS), scrolls_sideways(page)) == ([], [], False)
 
 
+# The left and right edge of the main part, and the left edges of what stands in and around it.
+EDGES = """() => {
+    const left = element => Math.round(element.getBoundingClientRect().left);
+    const main = document.querySelector("main");
+    const around = [...document.querySelectorAll(".brand, h1, .site-footer p")].map(left);
+    return [left(main), Math.round(main.getBoundingClientRect().right), [...new Set(around)]];
+}"""
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("name", "is_in_the_middle"),
+    [
+        *((name, True) for name in ("sign in page", "challenge paused", "lost device", "prompt", "no page")),
+        *((name, False) for name in ("account", "prompt asked for", "people")),
+        ("demo phone", True),
+    ],
+)
+def test_before_somebody_is_signed_in_a_page_is_one_column_in_the_middle(
+    at_place: Callable[..., Screen], one_page: Page, name: str, is_in_the_middle: bool
+) -> None:
+    page = at_place(name, page=one_page).page
+    for width in (320, 768, 1280, 1920):
+        page.set_viewport_size({"width": width, "height": 800})
+        seen = page.evaluate("document.documentElement.clientWidth")
+        left, right, around = page.evaluate(EDGES)
+        assert around == [left], width
+        assert (abs(seen - right - left) <= 1) is (is_in_the_middle or width == 320 or name == "people"), width
+        if name == "prompt" and width > 320:
+            halves = page.locator("#recovery-code span").evaluate_all("all => all.map(half => half.offsetTop)")
+            assert halves[0] == halves[1], "the code stands on one line"
+
+
 @on_sqlite
 def test_a_one_time_link_is_named_to_nobody_and_its_form_goes_through(at_place: Callable[..., Screen]) -> None:
     """A form of a page that is no referrer has no origin to name either."""
