@@ -28,6 +28,7 @@ def walk(page: Page, demo: Demo) -> None:
     demo.give_password(page, "maya@example.com")
     page.get_by_label("Six-digit code").fill(demo.code_for(page, page.locator("#setup-key").text_content() or ""))
     press(page, "Continue")
+    page.wait_for_url("**/mfa/recovery-code")
     take(page, "prompt")
     code = page.locator("#recovery-code").text_content() or ""
     finish(page, "Finish setup")
@@ -46,6 +47,7 @@ def walk(page: Page, demo: Demo) -> None:
     press(page, "Sign in")
     finish(page, "Continue")
     page.get_by_role("link", name="Settings").click()
+    page.wait_for_url("**/admin/settings")
     take(page, "settings")
 
 
