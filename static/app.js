@@ -61,3 +61,43 @@ all("[data-countdown]", (span) => {
     say("countdown-status", "You can try again now.");
   }, 1000);
 });
+
+// A security key: asked when its button is pressed and never before. What it answers goes along in the form as text.
+const SAID = { NotAllowedError: "notAllowed", InvalidStateError: "knownAlready", SecurityError: "wrongAddress" };
+const in64 = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes)))
+  .replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] || "");
+
+const asText = (key) => {
+  try {
+    return JSON.stringify(key.toJSON());
+  } catch { // a password manager stands in for the browser, and its answer does not know how
+    const response = { transports: key.response.getTransports?.() };
+    for (const part of ["clientDataJSON", "attestationObject", "authenticatorData", "signature"]) {
+      if (key.response[part]) response[part] = in64(key.response[part]);
+    }
+    return JSON.stringify({ id: key.id, rawId: in64(key.rawId), type: key.type, response, clientExtensionResults: {} });
+  }
+};
+
+all("[data-key]", (button) => {
+  const { form, dataset } = button, parse = dataset.key === "create" ? "parseCreationOptionsFromJSON" : "parseRequestOptionsFromJSON";
+  if (!window.PublicKeyCredential?.[parse]) return;
+  all("[data-no-keys]", (words) => { words.hidden = true; });
+  form.hidden = button.hidden = false;
+  let asking = false;
+  button.addEventListener("click", async (event) => {
+    if (!form.checkValidity()) return; // then the site says what is missing, before anybody looks for a key
+    event.preventDefault();
+    if (asking) return;
+    asking = true;
+    say("key-status", "");
+    try {
+      const publicKey = PublicKeyCredential[parse](JSON.parse(dataset.options));
+      form.elements.answer.value = asText(await navigator.credentials[dataset.key]({ publicKey }));
+      form.requestSubmit();
+    } catch (error) {
+      say("key-status", dataset[SAID[error.name]] || dataset.failed);
+    }
+    asking = false;
+  });
+});
