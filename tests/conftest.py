@@ -308,8 +308,7 @@ def at_place(
             world = World(app, clock, make_person)
             visit = place.go(world)
             address = stack.enter_context(served(app))
-            if app.config["DEMO"]:
-                app.config["SITE_URL"] = address
+            app.config["SITE_URL"] = address
             page.context.clear_cookies()
             for cookie in ("session", "known-browser"):
                 if value := visit.browser.cookie(cookie):

@@ -289,7 +289,7 @@ def test_paper_holds_the_heading_and_the_slip_alone(at_place: Callable[..., Scre
     page.emulate_media(media="print")
     assert page.locator("body").inner_text().replace("\n\n", "\n").splitlines() == [
         PLACES[name].h1,
-        *("Site", "localhost:5000", "Account", f"{account}@example.com", "Made", "30 November 2026"),
+        *("Site", urlsplit(screen.address).netloc, "Account", f"{account}@example.com", "Made", "30 November 2026"),
         code,
         "Works once, with your password, in place of the code from your app.",
     ]
