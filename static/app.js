@@ -86,7 +86,8 @@ all("[data-key]", (button) => {
   form.hidden = button.hidden = false;
   let asking = false;
   button.addEventListener("click", async (event) => {
-    if (!form.checkValidity()) return; // then the site says what is missing, before anybody looks for a key
+    // Where a code was typed or something is missing, the form goes as it is: nobody is to look for a key in vain.
+    if (document.activeElement === form.elements.code || !form.checkValidity()) return;
     event.preventDefault();
     if (asking) return;
     asking = true;

@@ -305,10 +305,9 @@ def at_place(
             page = options.pop("page", None) or new_page(clock_stopped, **options)
             place = PLACES[name]
             app = make_app("place", **place.settings)
+            address = app.config["SITE_URL"] = stack.enter_context(served(app))
             world = World(app, clock, make_person)
             visit = place.go(world)
-            address = stack.enter_context(served(app))
-            app.config["SITE_URL"] = address
             page.context.clear_cookies()
             for cookie in ("session", "known-browser"):
                 if value := visit.browser.cookie(cookie):

@@ -136,6 +136,7 @@ AUTOCOMPLETE = {
     "key": "off",
     "groups": "off",
     "emails": "off",
+    "name": "off",
 }
 KEYBOARD = {
     "email": {"type": "email", "inputmode": "email", "autocapitalize": "none", "spellcheck": "false"},
@@ -147,7 +148,12 @@ KEYBOARD = {
     "saved": {"type": "checkbox", "value": "yes"},
 }
 # What may be left empty, and how the page says so.
-MAY_BE_EMPTY = {"reason": "Shown in the audit log", "code": "Leave the code empty", "groups": "Leave it empty"}
+MAY_BE_EMPTY = {
+    "reason": ["Shown in the audit log"],
+    "code": ["Leave the code empty", "Can't use your key?"],
+    "groups": ["Leave it empty"],
+    "lost_keys": ["Tick the security keys you've lost"],
+}
 
 
 def fields_that_fill_themselves_in(page: Page) -> Iterator[str]:
@@ -159,8 +165,8 @@ def fields_that_fill_themselves_in(page: Page) -> Iterator[str]:
         if wrong:
             yield f"{name} has another {wrong}"
     for field in shown(page):
-        says_so = MAY_BE_EMPTY.get(field.get("name") or "", "required")
-        if field.get("required") is None and says_so not in page.text:
+        ways_to_say_so = MAY_BE_EMPTY.get(field.get("name") or "", [])
+        if field.get("required") is None and not any(words in page.text for words in ways_to_say_so):
             yield f"{field.get('name')} does not say that it is required"
 
 

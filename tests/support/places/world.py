@@ -57,7 +57,7 @@ class World:
         return self.person(email, code=False, admin=True)
 
     def browser(self) -> Browser:
-        return Browser(self.app)
+        return Browser(self.app, base_url=self.app.config["SITE_URL"])
 
     def turn_codes(self, on: bool) -> None:
         self.app.config["RECOVERY_CODES_ENABLED"] = on
