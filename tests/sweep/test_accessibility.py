@@ -20,9 +20,10 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from examples import board
 from examples.board.board import Notice
-from models import TotpAuthenticator
+from models import SecurityKey, TotpAuthenticator
 from testing import signed_in
 from tests.support.apps import on_sqlite
+from tests.support.authenticator import Authenticator
 from tests.support.chromium import needs_chromium
 from tests.support.people import Person
 from tests.support.places import LONG, PLACES
@@ -219,6 +220,13 @@ NAV = ["Sparekey", "Security", "Sign out"]
             ],
         ),
         ("sign in left empty", [*SITE, "Enter your email address", "Enter your password"]),
+        (
+            "key challenge",
+            [*SITE, "use-key", "Use a code from your app", "Use your recovery code", "Sign in as someone else"],
+        ),
+        ("new key page", [*NAV, "name", "use-key", "Cancel"]),
+        ("verify of somebody with a key", [*NAV, "password", "Show password", "use-key", "code", "Continue", "Cancel"]),
+        ("lost device of somebody with keys", [*SITE, "lost_keys-1", "lost_keys-2", "No, set up a new one"]),
     ],
 )
 @pytest.mark.parametrize("width", [320, 1280])
@@ -429,6 +437,40 @@ def test_the_whole_story_is_told_with_the_keyboard_alone(at_place: Callable[...,
     assert count(screen.world.app, TotpAuthenticator) == 1
     keys.press_at("Replace app", "Confirm it's you")
     keys.press_at("Cancel", "Security")
+
+
+def test_the_story_of_a_key_is_told_with_the_keyboard_alone(at_place: Callable[..., Screen]) -> None:
+    screen = at_place("sign in page")
+    omar, keys, app = screen.world.omar(), Keys(screen), screen.world.app
+    Authenticator(screen.page)
+    keys.sign_in(omar, "Enter your code")
+    keys.type_in("code", omar.code())
+    keys.press("Enter", "Security")
+    keys.press_at("Add a key", "Add a security key")
+    keys.type_in("name", "blue key")
+    keys.press("Enter", "Security")
+    keys.press_at("Sign out", "Sign in")
+
+    keys.sign_in(omar, "Use your security key")
+    keys.press_at("use-key", "Security")
+    screen.world.clock.pass_by(700)
+    keys.press_at("Change password", "Confirm it's you")
+    keys.type_in("password", omar.password)
+    keys.press("Enter", "Change your password")
+    keys.press_at("Cancel", "Security")
+    keys.press_at("Ask me only for my key", "Security")
+    expect(screen.page.get_by_role("status").first).to_contain_text("You'll be asked only for your key.")
+    keys.press_at("Sign out", "Sign in")
+
+    keys.sign_in(omar, "Use your security key")
+    keys.press_at("Use your recovery code", "Use your recovery code")
+    keys.type_in("recovery_code", omar.recovery_code or "")
+    keys.press("Enter", "You're in. Save your new recovery code")
+    keys.save("Continue", "Do you still have your authenticator app?")
+    keys.to("lost_keys-1")
+    screen.page.keyboard.press("Space")
+    keys.press_at("Yes, keep it", "Security")
+    assert count(app, SecurityKey) == 0
 
 
 @with_and_without_javascript
