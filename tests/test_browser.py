@@ -16,6 +16,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page
 
 from tests.support.apps import on_sqlite
+from tests.support.authenticator import Authenticator
 from tests.support.chromium import Demo, needs_chromium, press, served_demo
 from tests.support.screens import AXE, HARD_TO_PRESS, Screen, scrolls_sideways, violations
 
@@ -123,6 +124,28 @@ def test_whoever_opens_the_demo_at_localhosts_number_can_sign_in(demo: Demo, chr
     press(page, "Sign in")
     assert heading(page) == "Set up your authenticator app"
     page.close()
+
+
+def test_a_security_key_works_in_the_demo(demo: Demo, chromium: Browser) -> None:
+    """At the address that `make run` says, under gunicorn."""
+    demo.seed()
+    context = chromium.new_context()
+    page = context.new_page()
+    Authenticator(page)
+    omar = "omar@example.com"
+    demo.give_password(page, omar)
+    page.get_by_label("Six-digit code").fill(demo.code_of(page, omar))
+    press(page, "Sign in")
+    page.get_by_role("link", name="Add a key").click()
+    page.get_by_label("Name").fill("blue key")
+    press(page, "Add key")
+    page.wait_for_url("**/account?*")
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    demo.give_password(page, omar)
+    press(page, "Use my security key")
+    page.wait_for_url("**/account")
+    assert heading(page) == "Security"
+    context.close()
 
 
 @on_sqlite
