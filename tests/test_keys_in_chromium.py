@@ -8,7 +8,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
 
 from models import SecurityKey, User
-from tests.support.apps import on_sqlite
+from tests.support.apps import few_of, on_sqlite
 from tests.support.authenticator import Authenticator
 from tests.support.chromium import needs_chromium
 from tests.support.people import Person
@@ -108,18 +108,30 @@ def test_a_key_is_asked_when_its_button_is_pressed_and_not_before(
     assert key.counts > asked
 
 
-def test_a_second_press_while_the_key_is_asked_asks_and_sends_nothing_more(at_challenge: AtChallenge) -> None:
-    screen, key = at_challenge()
-    asked = key.counts[0]
-    screen.sent.clear()
-    screen.page.get_by_role("button", name=USE).evaluate("button => { button.click(); button.click() }")
-    comes_to(screen, "Security")
-    assert (screen.sent, key.counts) == (["/login/key"], [asked + 1])
-
-
 SHORT = """() => document.querySelectorAll("[data-key]").forEach(button => {
     button.dataset.options = JSON.stringify({...JSON.parse(button.dataset.options), timeout: 500});
 })"""
+
+
+HEARD = """() => { window.said = []; const status = document.getElementById("key-status");
+    new MutationObserver(() => said.push(status.textContent)).observe(status, {childList: true}) }"""
+TWICE = "button => { button.click(); button.click() }"
+
+
+def test_a_second_press_while_the_key_is_asked_does_nothing(at_challenge: AtChallenge) -> None:
+    screen, key = at_challenge()
+    asked, button = key.counts[0], screen.page.get_by_role("button", name=USE)
+    key.leave_untouched()
+    screen.page.evaluate(SHORT)
+    screen.page.evaluate(HEARD)
+    button.evaluate(TWICE)
+    says(screen, CANCELLED)
+    assert screen.page.evaluate("said") == [CANCELLED]
+    key.touch()
+    screen.sent.clear()
+    button.evaluate(TWICE)
+    comes_to(screen, "Security")
+    assert (screen.sent, key.counts) == (["/login/key"], [asked + 1])
 
 
 def test_a_key_that_nobody_touches_is_told_and_can_be_tried_again(
@@ -145,6 +157,7 @@ def test_a_key_that_nobody_touches_is_told_and_can_be_tried_again(
     comes_to(screen, "Security")
 
 
+@pytest.mark.sweep
 def test_a_key_of_somebody_elses_is_told(at_challenge: AtChallenge) -> None:
     screen, key = at_challenge()
     key.unplug()
@@ -189,7 +202,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("broken", few_of(BROKEN, "throws"))
 def test_a_password_manager_that_breaks_to_json_is_survived(at_challenge: AtChallenge, broken: str) -> None:
     """When a key is added and when it signs in."""
     screen, _ = at_challenge(BROKEN[broken])
@@ -217,6 +230,7 @@ def test_a_key_whose_count_fell_is_refused_and_told_and_the_app_lets_in(
     comes_to(screen, "Security")
 
 
+@pytest.mark.sweep
 def test_a_synced_key_need_not_count(at_place: AtPlace) -> None:
     screen = at_place("new key page")
     key = Authenticator(screen.page, transport="internal", defaultBackupEligibility=True, defaultBackupState=True)
@@ -229,6 +243,7 @@ def test_a_synced_key_need_not_count(at_place: AtPlace) -> None:
         comes_to(screen, "Security")
 
 
+@pytest.mark.sweep
 def test_somebody_who_is_asked_only_for_keys_is_asked_for_nothing_else(at_place: AtPlace) -> None:
     screen = at_place("new key page")
     first = Authenticator(screen.page)
@@ -252,6 +267,7 @@ def test_somebody_who_is_asked_only_for_keys_is_asked_for_nothing_else(at_place:
     expect(screen.page.get_by_role("status").first).to_contain_text("A code from your app signs you in again")
 
 
+@pytest.mark.sweep
 def test_a_lost_key_is_ticked_at_the_fork_and_stops_working(at_place: AtPlace) -> None:
     screen = at_place("lost device of somebody with keys")
     page = screen.page
