@@ -10,7 +10,7 @@ from tests.support.chromium import Demo, launched, press, served_demo
 
 FOLDER = Path(__file__).parent / "pictures"
 WIDTH, PIXELS = 600, 1.5  # of the page, in CSS pixels; of the picture for each of them
-COLOURS = 32
+COLOURS = 24
 
 
 def take(page: Page, name: str, until: str = "main > :last-child") -> None:
