@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -26,6 +26,7 @@ class Store:
     keyring: Keyring
     policy: Policy
     settings: Mapping[str, Any]  # the app's configuration as it is at this moment
+    statements: dict[Any, Any] = field(default_factory=dict)  # what statements.py has built for this database
 
 
 # What is raised while the database is away, read-only, damaged, or without tables: each driver and each state has its
