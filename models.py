@@ -1,8 +1,6 @@
 """The tables, the enums in them, and the questions that only read. What happens to the rows is in flows/."""
 
-from dataclasses import dataclass
 from functools import reduce
-from itertools import product
 from operator import or_
 from typing import Any
 
@@ -14,8 +12,9 @@ from authn.links import LinkPurpose, open_ends
 from authn.sealing import Purpose
 from authn.security_keys import LONGEST_NAME
 from authn.steps import SETTING_UP, Step
-from authn.throttle import EVERY_LIMIT, KNOWN, TELLING_WRONG_CODES, Count, Limit, Paused
+from authn.throttle import TELLING_WRONG_CODES, Count, Limit
 from database import OpenDatabase, store
+from statements import compiled
 
 
 class Table(db.Model):
@@ -68,7 +67,7 @@ class User(Table):
     @classmethod
     def find(cls, email: str) -> "User | None":
         """Return who has this folded address."""
-        return cls.get_or_none(cls.email == email)
+        return next(iter(_people_at(email)), None)
 
     @classmethod
     def among(cls, emails: list[str]) -> list[str]:
@@ -76,49 +75,13 @@ class User(Table):
         return [user.email for user in cls.select(cls.email).where(cls.email.in_(emails))]
 
     def authenticator(self) -> "TotpAuthenticator | None":
-        found: TotpAuthenticator | None = TotpAuthenticator.get_or_none(TotpAuthenticator.user == self)
+        found: TotpAuthenticator | None = next(iter(_apps_of(self.id)), None)
         if found:
             found.user = self  # peewee would ask for it again
         return found
 
     def has_saved_code(self) -> bool:
-        return bool(RecoveryCode.saved(self).exists())
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody as admins see them."""
-
-    id: int
-    email: str
-    is_admin: bool
-    is_active: bool
-    groups: str
-    is_enrolled: bool
-    is_enrolling: bool
-    key_count: int
-    has_saved_code: bool
-    has_unsaved_code: bool
-    last_sign_in_at: int | None
-    is_paused: bool
-    paused_until: int | None  # None while paused: until an admin acts
-
-    @classmethod
-    def page(cls, now: int, after: str, size: int) -> "list[Person]":
-        """Return people in the order of their addresses, those after this one. Indexes serve it, however many there
-        are."""
-        facts = User.id, User.email, User.is_admin, User.is_active, User.groups, User.last_sign_in_at, User.key_count
-        people = User.select(
-            *facts,
-            fn.EXISTS(TotpAuthenticator.select().where(TotpAuthenticator.user == User.id)).alias("is_enrolled"),
-            fn.EXISTS(Enrollment.select().join(Session).where(Session.user == User.id)).alias("is_enrolling"),
-            fn.EXISTS(RecoveryCode.saved(User.id)).alias("has_saved_code"),
-            fn.EXISTS(RecoveryCode.unsaved(User.id)).alias("has_unsaved_code"),
-        )
-        found: Any = people.where(User.email > after).order_by(User.email).limit(size).dicts()
-        rows = list(found)
-        pauses = Throttle.pauses([row["email"] for row in rows], now)
-        return [cls(**row, is_paused=row["email"] in pauses, paused_until=pauses.get(row["email"])) for row in rows]
+        return bool(_saved_codes_of(self.id))
 
 
 # Sessions -------------------------------------------------------------------------------------------------------------
@@ -148,8 +111,7 @@ class Session(Table):
     @classmethod
     def find(cls, token: str) -> "Session | None":
         """Return the session of an active person that this token belongs to, expired or not, in one statement."""
-        sessions = cls.select(cls, User).join(User)
-        found: Session | None = sessions.where(cls.token_digest == tokens.digest(token), User.is_active).first()
+        found: Session | None = next(iter(_session_with(tokens.digest(token))), None)
         if found is None or (found.is_signed_in and not found.second_factor):  # which nothing here leaves behind
             return None
         found.token = token
@@ -339,24 +301,6 @@ class Throttle(Table):
     def count(self) -> Count:
         return Count(self.failures, self.updated_at, self.paused_until)
 
-    @classmethod
-    def pauses(cls, emails: list[str], now: int) -> dict[str, int | None]:
-        """Return for whom tries are paused, of strangers or of all known browsers, and until when. None means: until an
-        admin acts."""
-        limits = {}
-        for email, limit in product(emails, EVERY_LIMIT):
-            limits[cls.key_of(limit, fingerprint(email))] = email, limit
-            limits[cls.key_of(limit, fingerprint(email), KNOWN)] = email, limit.of_known_browsers()
-        paused: dict[str, int | None] = {}
-        for row in cls.select().where(cls.key.in_(list(limits))):
-            email, limit = limits[row.key]
-            try:
-                limit.check(row.count, now)
-            except Paused as pause:
-                ends = pause.until, paused.get(email, 0)
-                paused[email] = None if None in ends else max(ends)  # type: ignore[type-var]
-        return paused
-
 
 # The record, the switch, the links ------------------------------------------------------------------------------------
 
@@ -408,7 +352,7 @@ def recovery_codes_are_on() -> bool:
     """Return the flag as it is at this moment. Nonsense in the configuration counts as off."""
     if recovery_codes_are_fixed():
         return store().settings["RECOVERY_CODES_ENABLED"] is True
-    return bool(Setting.select().where(Setting.key == Setting.RECOVERY_CODES, Setting.value == "on").exists())
+    return bool(_value_of(Setting.RECOVERY_CODES) == [("on",)])
 
 
 class Invitation(Table):
@@ -435,6 +379,34 @@ class Invitation(Table):
         invitations = cls.select(cls, User).join(User).where(cls.token_digest == tokens.digest(token))
         found: Invitation | None = invitations.where(cls.open_at(now)).first()
         return found
+
+
+# What almost every request asks ---------------------------------------------------------------------------------------
+
+
+@compiled
+def _session_with(token_digest: str) -> Any:
+    return Session.select(Session, User).join(User).where(Session.token_digest == token_digest, User.is_active)
+
+
+@compiled
+def _people_at(email: str) -> Any:
+    return User.select().where(User.email == email)
+
+
+@compiled
+def _apps_of(user_id: int) -> Any:
+    return TotpAuthenticator.select().where(TotpAuthenticator.user == user_id)
+
+
+@compiled
+def _saved_codes_of(user_id: int) -> Any:
+    return RecoveryCode.saved(user_id)
+
+
+@compiled
+def _value_of(key: str) -> Any:
+    return Setting.select(Setting.value).where(Setting.key == key).tuples()
 
 
 def fingerprint(text: str) -> str:

@@ -23,7 +23,8 @@ from blueprints.session import admin_context, current_session, now, welcome_link
 from database import store
 from flows import codes
 from flows import people as flow
-from models import Event, Person, RecoveryCode, User, recovery_codes_are_fixed, recovery_codes_are_on
+from models import Event, RecoveryCode, User, recovery_codes_are_fixed, recovery_codes_are_on
+from roster import Person
 
 bp = Blueprint("admin", __name__, url_prefix="/admin")
 

@@ -21,7 +21,8 @@ from flows import audit, people
 from flows import codes as codes_flow
 from flows.keys import reseal
 from flows.transactions import Context, Superseded
-from models import Event, Person, User, recovery_codes_are_fixed, recovery_codes_are_on
+from models import Event, User, recovery_codes_are_fixed, recovery_codes_are_on
+from roster import Person
 
 _PAGE = 500
 
