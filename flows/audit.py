@@ -13,11 +13,17 @@ from authn.throttle import network
 from database import store
 from flows.transactions import Context
 from models import Event, User
+from statements import compiled
 
 log = logging.getLogger("sparekey.events")
 
 recorded = Signal()  # sent with event=, the app's store as sender, once an event is committed
 
+# Of a row that is written, in this order.
+_COLUMNS = [
+    *(Event.at, Event.kind, Event.user, Event.actor),
+    *(Event.remote_addr, Event.user_agent, Event.detail, Event.hour_key),
+]
 _PORTION = 10_000  # rows deleted in one transaction, so that sign-ins go on meanwhile
 
 
@@ -71,10 +77,16 @@ def _write(row: dict[str, Any]) -> tuple[int, int]:
 
     PostgreSQL waits here for whoever has just written the same row. No two wait for each other: inside a flow the lock
     of the person, whom hour_key names, comes first; without that lock an event is the last word of its transaction."""
-    one_more = {Event.count: Event.count + 1}
-    written = Event.insert(row).on_conflict(conflict_target=[Event.hour_key], update=one_more)
-    ((ident, count),) = written.returning(Event.id, Event.count).tuples().execute()
+    user: User | None = row["user"]
+    ((ident, count),) = _insert_or_count(*{**row, "user": user.id if user else None}.values())
     return ident, count
+
+
+@compiled
+def _insert_or_count(*values: Any) -> Any:
+    one_more = {Event.count: Event.count + 1}
+    written = Event.insert_many([values], _COLUMNS).on_conflict(conflict_target=[Event.hour_key], update=one_more)
+    return written.returning(Event.id, Event.count).tuples()
 
 
 def _hour_key(event: Event) -> str:

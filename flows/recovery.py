@@ -22,6 +22,7 @@ from flows import codes, enrollment, security_keys, sessions, throttle
 from flows.audit import record
 from flows.transactions import Context, Superseded
 from models import Enrollment, RecoveryCode, Session, User, recovery_codes_are_on
+from statements import compiled
 
 _EVENTS = {Cause.DEVICE_KEPT: EventKind.DEVICE_KEPT, Cause.DEVICE_LATER: EventKind.DEVICE_MISSING}
 
@@ -128,13 +129,18 @@ def dismiss_notice(session: Session, context: Context) -> None:
 def _claim(session: Session, digest: str, context: Context) -> bool:
     """Claim the code with this digest if it is the person's, live, and claimed by no other session whose time still
     runs. One statement decides."""
-    in_time = Session.step_at.between(*clocks.bounds(store().settings["ENROLLMENT_SECONDS"], context.now))
-    running = (Session.step == Step.REPLACE_CODE) & in_time & (Session.id != session.id)
-    others = Session.select(Session.id).where(Session.user == session.user, running)
+    in_time = clocks.bounds(store().settings["ENROLLMENT_SECONDS"], context.now)
+    return bool(_claim_free(session.id, session.user.id, digest, *in_time))
+
+
+@compiled
+def _claim_free(session_id: int, user_id: int, digest: str, earliest: int, latest: int) -> Any:
+    in_time = Session.step_at.between(earliest, latest)
+    running = (Session.step == Step.REPLACE_CODE) & in_time & (Session.id != session_id)
+    others = Session.select(Session.id).where(Session.user == user_id, running)
     free = RecoveryCode.claimed_by.is_null() | RecoveryCode.claimed_by.not_in(others)
     live = (RecoveryCode.digest == digest) & RecoveryCode.retired_at.is_null() & RecoveryCode.saved_at.is_null(False)
-    this_one = (RecoveryCode.user == session.user) & live & free
-    return bool(RecoveryCode.update(claimed_by=session).where(this_one).execute())
+    return RecoveryCode.update(claimed_by=session_id).where(RecoveryCode.user == user_id, live, free)
 
 
 def _refuse(user: User, digest: str, context: Context) -> Refusal:

@@ -1,5 +1,7 @@
 """The six-digit code as second factor, at sign-in and at step-up: each works once, and never an older one after it."""
 
+from typing import Any
+
 from peewee import fn
 
 from authn import totp
@@ -14,6 +16,7 @@ from flows.passwords import check_password, forget_guesses
 from flows.throttle import Charge
 from flows.transactions import Context, Superseded, within_transaction
 from models import Session, TotpAuthenticator, User
+from statements import compiled
 
 
 def pass_challenge(session: Session, typed: str, context: Context) -> Refusal | None:
@@ -94,10 +97,14 @@ def _accept(user: User, code: str, charge: Charge, context: Context) -> Refusal 
 def _use_up(app: TotpAuthenticator, accepted: list[int], context: Context) -> bool:
     """Note the newest step beside those accepted before it, unless another request has noted one meanwhile."""
     *earlier, newest = accepted
-    noted = {TotpAuthenticator.last_step: newest, TotpAuthenticator.earlier_steps: " ".join(map(str, earlier))}
-    as_read = (TotpAuthenticator.id == app.id) & (TotpAuthenticator.last_step == app.last_step)
-    used = {**noted, TotpAuthenticator.last_used_at: context.now}
-    return bool(TotpAuthenticator.update(used).where(as_read).execute())
+    return bool(_note_step(app.id, app.last_step, newest, " ".join(map(str, earlier)), context.now))
+
+
+@compiled
+def _note_step(app_id: int, as_read: int, newest: int, earlier: str, now: int) -> Any:
+    noted = {TotpAuthenticator.last_step: newest, TotpAuthenticator.earlier_steps: earlier}
+    this_one = (TotpAuthenticator.id == app_id) & (TotpAuthenticator.last_step == as_read)
+    return TotpAuthenticator.update({**noted, TotpAuthenticator.last_used_at: now}).where(this_one)
 
 
 def dismiss_guesses(session: Session, context: Context) -> None:

@@ -4,16 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from authn import clocks, steps, tokens
+from authn import steps, tokens
 from authn.events import EventKind
 from authn.refusals import NoSuchSession, Refusal, WrongPassword
 from authn.steps import Cause, SecondFactor, Step
 from database import UNAVAILABLE, store
-from flows import codes, throttle
+from flows import throttle
 from flows.audit import record
 from flows.passwords import check_password, has_kept_password
-from flows.transactions import Context, Superseded, for_update, locked, within_transaction
+from flows.sweep import delete, sweep
+from flows.transactions import Context, Superseded, locked, within_transaction
 from models import Session, User
+from statements import compiled
 
 
 def start(session: Session, email: str, password: str, context: Context) -> Refusal | None:
@@ -51,10 +53,10 @@ def locked_session(session: Session, context: Context) -> Iterator[None]:
     given it a new token, or ended it, since it was read."""
     one_writer = not store().database.for_update  # on SQLite: and where the session is, its person is
     with locked(context, *([] if one_writer else [session.user])):
-        found = Session.select(Session.step, Session.second_factor).where(_as_found(session)).tuples().first()
-        if found is None:
+        found = _state_of(session.id, session.token_digest)
+        if not found:
             raise Superseded
-        session.step, session.second_factor = found
+        session.step, session.second_factor = found[0]
         yield
 
 
@@ -72,7 +74,7 @@ def move_on(session: Session, cause: Cause, context: Context, *, code_is_due: bo
     changes |= {"token_digest": tokens.digest(token), "step": row.end, "last_seen_at": context.now}
     if row.end != row.start:
         changes["step_at"] = context.now
-    if not Session.update(changes).where(_as_found(session), Session.step == row.start).execute():
+    if not _move(session.id, session.token_digest, row.start, **changes):
         raise Superseded
     came_in_with = session.second_factor or changes.get("second_factor", "")
     for name, value in {**changes, "token": token}.items():
@@ -87,21 +89,21 @@ def touch(session: Session, now: int) -> None:
     when the database is locked."""
     if abs(now - session.last_seen_at) >= min(60, store().settings["SESSION_IDLE_SECONDS"] // 10):
         with suppress(*UNAVAILABLE):
-            times = {"last_seen_at": now, "created_at": min(session.created_at, now)}
-            Session.update(times).where(_as_found(session)).execute()
+            update = Session.update(last_seen_at=now, created_at=min(session.created_at, now))
+            update.where(_is(session.id, session.token_digest)).execute()
 
 
 def end(session: Session, kind: EventKind, context: Context) -> None:
     """Delete the session, whatever token it has by now. A copied cookie is dead."""
     with locked(context, session.user):
-        if _delete(Session.id == session.id):
+        if delete(Session.id == session.id):
             record(kind, context, session.user)
 
 
 def revoke(session: Session, session_id: int, context: Context) -> Refusal | None:
     """End another session of the same person."""
     with locked_session(session, context):
-        if not _delete((Session.id == session_id) & _others(session)):
+        if not delete((Session.id == session_id) & _others(session)):
             return NoSuchSession()
         record(EventKind.SESSION_REVOKED, context, session.user)
     return None
@@ -119,7 +121,7 @@ def revoke_others(session: Session, context: Context) -> Refusal | None:
 @within_transaction
 def end_others(session: Session) -> None:
     """Delete the person's other sessions, and forget every browser that was known. This one is due a new mark."""
-    _delete(_others(session))
+    delete(_others(session))
     forget_browsers(session.user)
     session.is_due_a_mark = True
 
@@ -127,13 +129,13 @@ def end_others(session: Session) -> None:
 @within_transaction
 def end_unfinished_others(session: Session) -> None:
     """Delete the person's other sessions that are not signed in."""
-    _delete(_others(session) & (Session.step != Step.SIGNED_IN))
+    delete(_others(session) & (Session.step != Step.SIGNED_IN))
 
 
 @within_transaction
 def end_all(user: User) -> None:
     """Delete every session of the person."""
-    _delete(Session.user == user)
+    delete(Session.user == user)
 
 
 @within_transaction
@@ -144,47 +146,32 @@ def forget_browsers(user: User) -> None:
         user.browser_generation = row.browser_generation
 
 
-def sweep(now: int) -> None:
-    """Delete what has expired, whosever it is, in a transaction of its own. People whom another request is alone with
-    are left to the next sweep: sessions end only under the lock of their person."""
-    settings = store().settings
-    longest = max(settings["SIGN_IN_SECONDS"], settings["ENROLLMENT_SECONDS"])
-    unfinished = (Session.step != Step.SIGNED_IN) & _is_over(Session.step_at, longest, now)
-    idle = _is_over(Session.last_seen_at, settings["SESSION_IDLE_SECONDS"], now)
-    old = _is_over(Session.created_at, settings["SESSION_LIFETIME_SECONDS"], now)
-    expired = unfinished | ((Session.step == Step.SIGNED_IN) & (idle | old))
-    with store().database.atomic():
-        theirs = User.select(User.id).where(User.id.in_(Session.select(Session.user).where(expired)))
-        people = [user.id for user in for_update(theirs.order_by(User.id), " SKIP LOCKED")]
-        if people:
-            _delete(expired & Session.user.in_(people))
-        throttle.sweep(now)
-
-
 def _note_sign_in(session: Session, factor: SecondFactor, context: Context) -> None:
     user = session.user
     session.is_due_a_mark = True
     throttle.clear(user.email, context)
-    changes: dict[Any, Any] = {User.last_sign_in_at: context.now}
-    if factor is SecondFactor.TOTP:
-        changes[User.waiting_since] = None  # the phone is there
-    User.update(changes).where(User.id == user.id).execute()
+    phone_is_there = {"waiting_since": None} if factor is SecondFactor.TOTP else {}
+    _note(user.id, last_sign_in_at=context.now, **phone_is_there)
     record(EventKind.SIGNED_IN, context, user, factor)
 
 
-def _delete(which: Any) -> int:
-    """Delete sessions, after what they hold of recovery codes."""
-    codes.release(which)
-    return int(Session.delete().where(which).execute())
+@compiled
+def _state_of(session_id: int, token_digest: str) -> Any:
+    return Session.select(Session.step, Session.second_factor).where(_is(session_id, token_digest)).tuples()
 
 
-def _is_over(since: Any, seconds: int, now: int) -> Any:
-    earliest, latest = clocks.bounds(seconds, now)
-    return (since < earliest) | (since > latest)  # which indexes serve, as they do not serve what is not between
+@compiled
+def _move(session_id: int, token_digest: str, step: str, /, **changes: Any) -> Any:
+    return Session.update(changes).where(_is(session_id, token_digest), Session.step == step)
 
 
-def _as_found(session: Session) -> Any:
-    return (Session.id == session.id) & (Session.token_digest == session.token_digest)
+@compiled
+def _note(user_id: int, **columns: Any) -> Any:
+    return User.update(columns).where(User.id == user_id)
+
+
+def _is(session_id: int, token_digest: str) -> Any:
+    return (Session.id == session_id) & (Session.token_digest == token_digest)
 
 
 def _others(session: Session) -> Any:

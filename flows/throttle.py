@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import sleep
+from typing import Any
 
 from peewee import Case
 
@@ -12,9 +13,11 @@ from authn.throttle import EVERY_LIMIT, KNOWN, Count, Limit, Window, network
 from database import UNAVAILABLE, reconnect, store
 from flows.transactions import Context, for_update, within_transaction
 from models import Throttle, fingerprint
+from statements import compiled
 
 # By then every count that did not reach its stop has decayed.
 _IDLE_SECONDS = max((limit.stop or 0) * (limit.decay_seconds or 0) for limit in EVERY_LIMIT)
+_COLUMNS = [Throttle.key, Throttle.account, Throttle.failures, Throttle.paused_until, Throttle.updated_at]
 _WAITS_SECONDS = (0.1, 0.5)  # before a refund is tried again
 
 
@@ -30,7 +33,7 @@ class Charge:
         """Uncount the try, and nothing else: the secret was right. A pause that it brought is over. Where nothing is
         left to count the row goes, or on PostgreSQL the next try would take less time where somebody has signed in."""
         for key, count in self.counts.items():
-            if Throttle.delete().where(Throttle.key == key, Throttle.failures <= 1).execute():
+            if _delete_last(key):
                 continue
             mine = (Throttle.account != "") & (Throttle.paused_until == count.paused_until)
             uncounted = {
@@ -128,8 +131,7 @@ def _charge(limit: Limit, email: str, context: Context) -> Charge:
         rules = {address: Window(None if context.known_browser(email) else most), **rules}
     while True:
         with store().database.atomic():
-            found = for_update(Throttle.select().where(Throttle.key.in_(list(rules))).order_by(Throttle.key))
-            counts = {row.key: row.count for row in found}
+            counts = {row.key: row.count for row in _locked_rows([*rules])}
             charged = {key: rule.charge(counts.get(key, Count()), context.now) for key, rule in rules.items()}
             missing = [key for key in rules if key not in counts]
             if not (missing and store().database.for_update):
@@ -150,19 +152,33 @@ def _limits(limit: Limit, email: str, context: Context) -> dict[str, Limit]:
 
 
 def _write(counts: dict[str, Count], address: str, account: str, *, over: bool = True) -> None:
-    rows = [
-        {
-            Throttle.key: key,
-            Throttle.account: "" if key == address else account,
-            Throttle.failures: count.failures,
-            Throttle.paused_until: count.paused_until,
-            Throttle.updated_at: count.since,
-        }
-        for key, count in counts.items()
-    ]
-    insert = Throttle.insert_many(rows)
-    if over:
-        written = [Throttle.failures, Throttle.paused_until, Throttle.updated_at]
-        insert.on_conflict(conflict_target=[Throttle.key], preserve=written).execute()
-    else:
-        insert.on_conflict_ignore().execute()
+    columns = {
+        "key": [*counts],
+        "account": ["" if key == address else account for key in counts],
+        "failures": [count.failures for count in counts.values()],
+        "paused_until": [count.paused_until for count in counts.values()],
+        "updated_at": [count.since for count in counts.values()],
+    }
+    (_write_over if over else _write_missing)(*columns.values())
+
+
+@compiled
+def _locked_rows(keys: list[str]) -> Any:
+    return for_update(Throttle.select().where(Throttle.key.in_(keys)).order_by(Throttle.key))
+
+
+@compiled
+def _delete_last(key: str) -> Any:
+    return Throttle.delete().where(Throttle.key == key, Throttle.failures <= 1)
+
+
+@compiled
+def _write_over(*columns: list[Any]) -> Any:
+    written = [Throttle.failures, Throttle.paused_until, Throttle.updated_at]
+    insert = Throttle.insert_many([*zip(*columns, strict=True)], _COLUMNS)
+    return insert.on_conflict(conflict_target=[Throttle.key], preserve=written).as_rowcount()
+
+
+@compiled
+def _write_missing(*columns: list[Any]) -> Any:
+    return Throttle.insert_many([*zip(*columns, strict=True)], _COLUMNS).on_conflict_ignore().as_rowcount()

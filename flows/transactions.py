@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from database import store
 from models import Session, User
+from statements import compiled
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,15 +42,28 @@ def locked(context: Context, *people: User, every_admin: bool = False) -> Iterat
     of them has been removed, or when the admin who asks is none any more or signed in no longer."""
     with store().database.atomic():
         needed = {person.id for person in people} | ({context.admin_id} if context.admin_id else set())
-        which = User.id.in_(needed) | User.is_admin if every_admin else User.id.in_(needed)
-        rows = User.select(User.id, User.is_admin & User.is_active).where(which).order_by(User.id).tuples()
         # They are locked in the order of their ids, so that none deadlock.
-        found = dict(for_update(rows)) if needed or every_admin else {}
+        found = dict((_lock_with_admins if every_admin else _lock)(sorted(needed))) if needed or every_admin else {}
         if not needed <= found.keys() or not found.get(context.admin_id, True):
             raise Superseded
         if context.admin_session and not Session.is_there(context.admin_session):
             raise Superseded
         yield
+
+
+@compiled
+def _lock(ids: list[int]) -> Any:
+    return _locked_where(User.id.in_(ids))
+
+
+@compiled
+def _lock_with_admins(ids: list[int]) -> Any:
+    return _locked_where(User.id.in_(ids) | User.is_admin)
+
+
+def _locked_where(which: Any) -> Any:
+    rows = User.select(User.id, User.is_admin & User.is_active).where(which)
+    return for_update(rows.order_by(User.id).tuples())
 
 
 def for_update(rows: Any, how: str = "") -> Any:
