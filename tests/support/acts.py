@@ -9,7 +9,7 @@ from authn.events import EventKind
 from authn.refusals import Refusal
 from authn.throttle import EVERY_LIMIT
 from authn.throttle import PASSWORD as PASSWORDS
-from flows import audit, codes, demo, passwords, people, second_factor, sessions, throttle
+from flows import audit, codes, demo, forgot, passwords, people, second_factor, sessions, throttle
 from flows.transactions import Context, locked
 from models import Session, TotpAuthenticator, User
 from tests.support.people import PASSWORD, Clock
@@ -78,6 +78,12 @@ def invite(app: Flask, email: str) -> str:
     """Where the link leads."""
     with app.app_context():
         return f"/welcome/{people.invite(user_of(email), Context(_now(app)))}"
+
+
+def forget_password(app: Flask, email: str) -> str:
+    """Where the link leads that is mailed to somebody who asks for it."""
+    with app.app_context():
+        return f"/welcome/{forgot.issue(email, Context(_now(app)))}"
 
 
 def unlock(app: Flask, email: str) -> None:

@@ -9,7 +9,7 @@ from models import User
 from tests.support import acts
 from tests.support.pages import Browser
 from tests.support.people import give_password, save_new_code, scan, sign_in
-from tests.support.places.signing_in import at_the_prompt, lost_device, prompt_asked_for
+from tests.support.places.signing_in import MAIL, at_the_prompt, lost_device, prompt_asked_for
 from tests.support.places.world import LONG, Visit, World, place
 from tests.support.sentences import BUSY_PAGE, STATUS_PAGES
 
@@ -231,6 +231,16 @@ def new_people_with_no_line_that_will_do(world: World) -> Visit:
 @place(422, "Add people")
 def new_people_left_empty(world: World) -> Visit:
     return as_admin(world, "/admin/people/new", {"emails": ""})
+
+
+@place(200, "Add people", MAIL_URL=MAIL)
+def new_people_where_links_are_mailed(world: World) -> Visit:
+    return as_admin(world, "/admin/people/new")
+
+
+@place(200, "Links for 2 people", MAIL_URL=MAIL)
+def new_people_added_by_mail(world: World) -> Visit:
+    return as_admin(world, "/admin/people/new", {"emails": "rui@example.com\nnora@example.com", "mail": "yes"})
 
 
 @place(200, "Links for 2 people")

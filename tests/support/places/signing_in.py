@@ -4,7 +4,16 @@ from authn.throttle import PASSWORD as PASSWORDS
 from tests.support import acts
 from tests.support.guesses import failures
 from tests.support.pages import Page
-from tests.support.people import WELL_FORMED, Person, give_password, save_new_code, scan, sign_in, use_recovery_code
+from tests.support.people import (
+    NEW_PASSWORD,
+    WELL_FORMED,
+    Person,
+    give_password,
+    save_new_code,
+    scan,
+    sign_in,
+    use_recovery_code,
+)
 from tests.support.places.world import (
     LONG,
     LOST,
@@ -108,6 +117,70 @@ def welcome_with_a_short_password(world: World) -> Visit:
 def welcome_with_an_old_link(world: World) -> Visit:
     path = invited(world)
     world.clock.pass_by(72 * 3600)
+    return Visit(world.browser(), path)
+
+
+# By mail --------------------------------------------------------------------------------------------------------------
+
+MAIL = "smtp://127.0.0.1:1"  # where nobody listens
+
+
+@place(200, "Sign in", MAIL_URL=MAIL)
+def sign_in_where_links_are_mailed(world: World) -> Visit:
+    return Visit(world.browser(), "/login")
+
+
+@place(200, "Forgot your password?", MAIL_URL=MAIL)
+def forgot(world: World) -> Visit:
+    return Visit(world.browser(), "/forgot")
+
+
+@place(422, "Forgot your password?", MAIL_URL=MAIL)
+def forgot_with_what_is_no_address(world: World) -> Visit:
+    return Visit(world.browser(), "/forgot", {"email": "maya"})
+
+
+@place(200, "Look in your mail", MAIL_URL=MAIL)
+def forgot_and_asked(world: World) -> Visit:
+    return Visit(world.browser(), "/forgot", {"email": LONG})
+
+
+@place(429, PAUSED, MAIL_URL=MAIL)
+def forgot_and_asked_too_often(world: World) -> Visit:
+    browser = world.browser()
+    for _ in range(3):
+        browser.submit("/forgot", email=LONG)
+    return Visit(browser, "/forgot", {"email": LONG})
+
+
+def forgotten(world: World) -> str:
+    return acts.forget_password(world.app, world.omar(LONG).email)
+
+
+@place(200, "Choose a new password", MAIL_URL=MAIL)
+def forgotten_password(world: World) -> Visit:
+    return Visit(world.browser(), forgotten(world))
+
+
+@place(200, "Choose a new password", MAIL_URL=MAIL, RECOVERY_CODES_ENABLED=False)
+def forgotten_password_while_codes_are_off(world: World) -> Visit:
+    return Visit(world.browser(), forgotten(world))
+
+
+@place(422, "Choose a new password", MAIL_URL=MAIL)
+def forgotten_password_with_a_short_one(world: World) -> Visit:
+    return Visit(world.browser(), forgotten(world), {"new_password": "short"})
+
+
+@place(200, "Sign in", MAIL_URL=MAIL)
+def forgotten_password_replaced(world: World) -> Visit:
+    return Visit(world.browser(), forgotten(world), {"new_password": NEW_PASSWORD})
+
+
+@place(404, "This link doesn't work any more", MAIL_URL=MAIL)
+def forgotten_password_with_an_old_link(world: World) -> Visit:
+    path = forgotten(world)
+    world.clock.pass_by(3600)
     return Visit(world.browser(), path)
 
 
