@@ -205,8 +205,10 @@ class Mailer:
 
 
 def _wrapped(paragraph: str) -> str:
-    """Return the paragraph in lines for every screen. A link stays in one piece."""
-    return textwrap.fill(paragraph, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    """Return the paragraph in lines for every screen. A link stays in one piece; an address that a proxy passed on may
+    hold what cannot be seen."""
+    seen = "".join(character if character.isprintable() else " " for character in paragraph)
+    return textwrap.fill(seen, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _moment(at: int) -> str:

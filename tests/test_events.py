@@ -15,6 +15,7 @@ import pytest
 from flask import Flask
 
 from authn.events import EventKind
+from flows.transactions import Context
 from models import Event, RecoveryCode, Session, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.apps import KEY
@@ -367,6 +368,20 @@ def a_link_used(scene: Scene) -> None:
     link = scene.command("users", "invite", scene.omar.email).split()[-1]
     scene.secrets.add(link.rpartition("/")[2])
     scene.browser().submit(link.removeprefix("http://localhost:5000"), new_password=NEW_PASSWORD)
+
+
+@case(EventKind.LINK_ASKED, EventKind.LINK_MAILED, EventKind.LINK_ASKED, EventKind.LINK_NOT_MAILED)
+def a_forgotten_password(scene: Scene) -> None:
+    context = Context(scene.omar.clock.now, ADDRESS, AGENT)
+    for sent in (True, False):
+        link = acts.forget_password(scene.app, scene.omar.email, context)
+        scene.secrets.add(link.rpartition("/")[2])
+        acts.note_mail(scene.app, scene.omar.email, sent, context)
+
+
+@case(EventKind.LINK_ASKED)
+def a_forgotten_password_of_nobody(scene: Scene) -> None:
+    acts.forget_password(scene.app, "typed-as-an@address", Context(scene.omar.clock.now, ADDRESS, AGENT))
 
 
 @case(EventKind.SIGNED_IN, EventKind.MFA_RESET, EventKind.USER_INVITED)

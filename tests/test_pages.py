@@ -153,6 +153,7 @@ MAY_BE_EMPTY = {
     "code": ["Leave the code empty", "Can't use your key?"],
     "groups": ["Leave it empty"],
     "lost_keys": ["Tick the security keys you've lost"],
+    "mail": ["Mail the links"],
 }
 
 

@@ -204,6 +204,23 @@ def test_a_link_that_was_handed_out_works_once(old: Site) -> None:
     assert Browser(old.app).open(f"/welcome/{token}").status == 404
 
 
+@pytest.mark.databases
+def test_a_link_of_a_reset_is_told_from_an_invitation(old: Site) -> None:
+    """By the record of the reset, which has the same second; where it is not there any more, nobody can tell."""
+    now, seconds = old.clock.now, 72 * 3600
+    people = {name: old.person(name) for name in ("maya", "omar", "noor")}
+    for name, at in (("maya", now), ("omar", now - 1)):
+        event = {"at": at, "kind": "mfa_reset", "actor": "", "remote_addr": "", "user_agent": "", "detail": ""}
+        old.insert("event", user_id=old.id(people[name]), **event)
+    for name, person in people.items():
+        digest = sha256(name.encode()).hexdigest()
+        old.insert("invitation", user_id=old.id(person), token_digest=digest, expires_at=now + seconds)
+    old.upgrade()
+    purposes = [row["purpose"] for row in old.select("invitation")]
+    assert purposes == ["reset", "invitation", "invitation"]
+    assert {Browser(old.app).open(f"/welcome/{name}").status for name in people} == {200}
+
+
 # Every row ------------------------------------------------------------------------------------------------------------
 
 

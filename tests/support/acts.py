@@ -80,10 +80,15 @@ def invite(app: Flask, email: str) -> str:
         return f"/welcome/{people.invite(user_of(email), Context(_now(app)))}"
 
 
-def forget_password(app: Flask, email: str) -> str:
+def forget_password(app: Flask, email: str, context: Context | None = None) -> str:
     """Where the link leads that is mailed to somebody who asks for it."""
     with app.app_context():
-        return f"/welcome/{forgot.issue(email, Context(_now(app)))}"
+        return f"/welcome/{forgot.issue(email, context or Context(_now(app)))}"
+
+
+def note_mail(app: Flask, email: str, sent: bool, context: Context) -> None:
+    with app.app_context():
+        forgot.note_mail(email, sent, context)
 
 
 def unlock(app: Flask, email: str) -> None:

@@ -11,11 +11,15 @@ from flask import Flask
 
 from authn import passwords
 from authn.passwords import Cost, Policy
+from flows import forgot
+from flows.transactions import Context
 from models import Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.forms import Site, bare
 from tests.support.guesses import GUESS_IDS, GUESSES, guesser, wrong_one_time_code, wrong_password, wrong_recovery_code
-from tests.support.pages import Browser
+from tests.support.inbox import Inbox, listening, until
+from tests.support.mails import answered, mail_url
+from tests.support.pages import HERE, Browser
 from tests.support.people import PASSWORD, Person, give_password
 
 # Of a password --------------------------------------------------------------------------------------------------------
@@ -44,8 +48,7 @@ WRONG = "a guess of somebody"
 
 
 def are_separable(site: Site, tries: list[tuple[str, str]], goes: int) -> bool:
-    """Whether the times that refusing these takes can be told apart, by interleaved samples of processor time, in each
-    of so many goes: other work on the machine does not repeat itself."""
+    """Whether the times that refusing these takes can be told apart."""
     browser = Browser(site.app)
     token = browser.open("/login").form_with("email").fields["csrf_token"]
 
@@ -57,12 +60,18 @@ def are_separable(site: Site, tries: list[tuple[str, str]], goes: int) -> bool:
         assert answer.status_code == 422
         return taken
 
+    return differ(site, [partial(seconds, *each) for each in tries], goes)
+
+
+def differ(site: Site, tries: list[Callable[[], float]], goes: int) -> bool:
+    """Whether the times that these say they take can be told apart, by interleaved samples of processor time, in each
+    of so many goes: other work on the machine does not repeat itself."""
     for _ in range(goes):
         times: list[list[float]] = [[] for _ in tries]
         for number in range(SAMPLES + 1):
             site.omar.clock.pass_by(3600)  # past every pause
-            for side, (email, password) in enumerate(tries):
-                taken = seconds(email, password)
+            for side, take in enumerate(tries):
+                taken = take()
                 times[side] += [taken] if number else []  # the first one warms up
         with site.app.app_context():
             Throttle.delete().execute()  # a hundred in a row would stop an account for good
@@ -92,6 +101,53 @@ def test_that_time_would_tell_were_nobodys_password_cheaper(dear: Site, dummy: C
     verify, verify_nobodys = policy.verify, Policy(dummy).verify
     monkeypatch.setattr(policy, "verify", lambda typed, stored: (verify if stored else verify_nobodys)(typed, stored))
     assert are_separable(dear, [(NOBODY, WRONG), (dear.omar.email, WRONG)], goes=1)
+
+
+# Of a forgotten password ----------------------------------------------------------------------------------------------
+
+
+def are_told_apart_when_asking(make_app: Callable[..., Flask], make_person: Any, port: int, goes: int) -> bool:
+    """Somebody who gets a link, nobody, somebody deactivated, and somebody without an app."""
+    site = Site(make_app, make_person, MAIL_URL=mail_url(port), ADDRESS_LIMIT=0)
+    away, maya = site.person("away@example.com"), site.person("maya@example.com", enrolled=False)
+    acts.deactivate(site.app, away.email)
+    browser = Browser(site.app)
+    token = browser.open("/forgot").form_with("email").fields["csrf_token"]
+
+    def seconds(email: str) -> float:
+        data, done = {"csrf_token": token, "email": email}, answered(site.app)
+        started = time.process_time()
+        answer = browser.client.post("/forgot", data=data, base_url=HERE)
+        body = answer.get_data()
+        taken = time.process_time() - started
+        assert (answer.status_code, b"Look in your mail" in body) == (200, True)
+        answer.close()  # it has gone, and only now does the rest begin
+        assert until(lambda: answered(site.app) > done)
+        assert email != site.omar.email or inbox.next()["To"] == email
+        return taken
+
+    with listening(Inbox(), port) as inbox:
+        return differ(
+            site, [partial(seconds, email) for email in (site.omar.email, NOBODY, away.email, maya.email)], goes
+        )
+
+
+@pytest.mark.databases
+def test_no_time_tells_who_is_mailed_a_link(make_app, make_person, port: int) -> None:
+    assert not are_told_apart_when_asking(make_app, make_person, port, goes=3)
+
+
+def test_that_time_would_tell_were_it_looked_up_before_the_answer(make_app, make_person, port, monkeypatch) -> None:
+    """The same measure, on a site whose page itself looks up who asks and, for those who get a link, what they have."""
+    ask = forgot.ask
+
+    def look_up(email: str, context: Context) -> None:
+        ask(email, context)
+        user = User.find(email)
+        assert user is None or user.authenticator() or user.id
+
+    monkeypatch.setattr(forgot, "ask", look_up)
+    assert are_told_apart_when_asking(make_app, make_person, port, goes=1)
 
 
 # Of a code ------------------------------------------------------------------------------------------------------------

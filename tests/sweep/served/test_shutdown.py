@@ -16,6 +16,8 @@ from flask import Flask
 
 from tests.support.apps import KEY, ROOT, on_sqlite
 from tests.support.inbox import Inbox, listening
+from tests.support.mails import link_in, mail_url
+from tests.support.pages import Browser
 from tests.support.people import Person
 from tests.support.races import at_once
 from tests.support.servers import Answer, Moment, Site, World, served
@@ -87,10 +89,6 @@ def inbox(port: int) -> Iterator[Inbox]:
         yield inbox
 
 
-def mail_url(port: int) -> str:
-    return f"smtp://127.0.0.1:{port}?from=site@example.com"
-
-
 def use_recovery_codes(site: Site, make_person: Callable[..., Person], people: int) -> None:
     """Two mails for each of them."""
     world = World(site, make_person)
@@ -112,6 +110,40 @@ def test_mails_that_wait_are_sent_before_the_server_ends(
     told = ["Sparekey: A new recovery code was saved", "Sparekey: Your recovery code was used"]
     assert subjects == [subject for subject in told for _ in range(4)]
     assert "not sent" not in site.said()
+    assert "Traceback" not in site.said()
+
+
+@on_sqlite
+def test_links_that_were_asked_for_are_mailed_before_the_server_ends(
+    app: Flask, make_person: Callable[..., Person], inbox: Inbox, port: int, tmp_path: Path
+) -> None:
+    people = [make_person(f"person{number}@example.com") for number in range(4)]
+    with served(app, tmp_path, workers=1, graceful_seconds=GRACEFUL_SECONDS, MAIL_URL=mail_url(port)) as site:
+        for person in people:
+            assert site.browser().submit("/forgot", email=person.email).h1 == "Look in your mail"
+        site.server.send_signal(signal.SIGTERM)
+        assert inbox.mails.qsize() < 4
+        assert site.server.wait(GRACEFUL_SECONDS) == 0
+    mails = list(inbox.mails.queue)
+    assert [mail["To"] for mail in mails] == [person.email for person in people]
+    assert {Browser(app).open(link_in(mail)).status for mail in mails} == {200}
+    assert "not sent" not in site.said()
+    assert "Traceback" not in site.said()
+
+
+@on_sqlite
+def test_links_that_are_lost_when_the_server_ends_are_one_line_of_the_log(
+    app: Flask, make_person: Callable[..., Person], tmp_path: Path
+) -> None:
+    omar = make_person("omar@example.com")
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = mail_url(mute.getsockname()[1])
+        with served(app, tmp_path, workers=1, graceful_seconds=GRACEFUL_SECONDS, MAIL_URL=url) as site:
+            for email in (omar.email, "nobody@example.com"):
+                assert site.browser().submit("/forgot", email=email).h1 == "Look in your mail"
+            site.server.send_signal(signal.SIGTERM)
+            assert site.server.wait(GRACEFUL_SECONDS) == 0
+    assert site.said().count("the process ended with 2 mails not sent") == 1
     assert "Traceback" not in site.said()
 
 
