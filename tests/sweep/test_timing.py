@@ -12,7 +12,6 @@ from flask import Flask
 from authn import passwords
 from authn.passwords import Cost, Policy
 from flows import forgot
-from flows.transactions import Context
 from models import Throttle, TotpAuthenticator, User
 from tests.support import acts
 from tests.support.forms import Site, bare
@@ -106,8 +105,11 @@ def test_that_time_would_tell_were_nobodys_password_cheaper(dear: Site, dummy: C
 # Of a forgotten password ----------------------------------------------------------------------------------------------
 
 
-def are_told_apart_when_asking(make_app: Callable[..., Flask], make_person: Any, port: int, goes: int) -> bool:
-    """Somebody who gets a link, nobody, somebody deactivated, and somebody without an app."""
+def are_told_apart_when_asking(
+    make_app: Callable[..., Flask], make_person: Any, port: int, goes: int, by_the_page: int = 0
+) -> bool:
+    """Somebody who gets a link, nobody, somebody deactivated, and somebody without an app. So many times the page
+    itself tells the record that somebody gets none."""
     site = Site(make_app, make_person, MAIL_URL=mail_url(port), ADDRESS_LIMIT=0)
     away, maya = site.person("away@example.com"), site.person("maya@example.com", enrolled=False)
     acts.deactivate(site.app, away.email)
@@ -116,6 +118,7 @@ def are_told_apart_when_asking(make_app: Callable[..., Flask], make_person: Any,
 
     def seconds(email: str) -> float:
         data, done = {"csrf_token": token, "email": email}, answered(site.app)
+        done += by_the_page if email != site.omar.email else 0
         started = time.process_time()
         answer = browser.client.post("/forgot", data=data, base_url=HERE)
         body = answer.get_data()
@@ -137,17 +140,11 @@ def test_no_time_tells_who_is_mailed_a_link(make_app, make_person, port: int) ->
     assert not are_told_apart_when_asking(make_app, make_person, port, goes=3)
 
 
-def test_that_time_would_tell_were_it_looked_up_before_the_answer(make_app, make_person, port, monkeypatch) -> None:
-    """The same measure, on a site whose page itself looks up who asks and, for those who get a link, what they have."""
+def test_that_time_would_tell_were_the_link_made_before_the_answer(make_app, make_person, port, monkeypatch) -> None:
+    """The same measure, on a site whose page itself makes a link for those who get one."""
     ask = forgot.ask
-
-    def look_up(email: str, context: Context) -> None:
-        ask(email, context)
-        user = User.find(email)
-        assert user is None or user.authenticator() or user.id
-
-    monkeypatch.setattr(forgot, "ask", look_up)
-    assert are_told_apart_when_asking(make_app, make_person, port, goes=1)
+    monkeypatch.setattr(forgot, "ask", lambda email, context: (ask(email, context), forgot.issue(email, context)))
+    assert are_told_apart_when_asking(make_app, make_person, port, goes=1, by_the_page=1)
 
 
 # Of a code ------------------------------------------------------------------------------------------------------------
