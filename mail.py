@@ -90,13 +90,15 @@ class Mailer:
             self._send_link(store, email, token, context, self._forgotten)
 
     def _send_link(self, store: Store, email: str, token: str, context: Context, compose: Compose) -> bool:
+        try:
+            with opened(store):
+                message = compose(email, f"{self._site_url}/welcome/{token}", context)
+            self._send(message)
+            sent = True
+        except Exception as error:  # whatever it is, it is told in the record; a server may quote what it refuses
+            log.error("a link could not be mailed: %s", repr(error).replace(token, "…"))
+            sent = False
         with opened(store):
-            try:
-                self._send(compose(email, f"{self._site_url}/welcome/{token}", context))
-                sent = True
-            except Exception as error:  # whatever it is, it is told in the record; a server may quote what it refuses
-                log.error("a link could not be mailed: %s", repr(error).replace(token, "…"))
-                sent = False
             forgot.note_mail(email, sent, context)
         return sent
 
@@ -132,7 +134,7 @@ class Mailer:
 
     def _forgotten(self, to: str, link: str, context: Context) -> EmailMessage:
         origin = f", from {context.remote_addr}" if context.remote_addr else ""
-        until = _moment(context.now + LinkPurpose.FORGOTTEN.seconds)
+        until = _moment(context.now + LinkPurpose.FORGOT.seconds)
         needed = "You'll still need your authenticator app"
         if recovery_codes_are_on():
             needed += f", or your recovery code. If you have neither any more, ask {self._contact}."

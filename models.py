@@ -371,7 +371,7 @@ class Invitation(Table):
         ends = [(cls.purpose == purpose) & cls.expires_at.between(*two) for purpose, *two in open_ends(now)]
         active = cls.user.in_(User.select(User.id).where(User.is_active))
         has_app = fn.EXISTS(TotpAuthenticator.select().where(TotpAuthenticator.user == cls.user))
-        return cls.used_at.is_null() & reduce(or_, ends) & active & ((cls.purpose != LinkPurpose.FORGOTTEN) | has_app)
+        return cls.used_at.is_null() & active & ((cls.purpose != LinkPurpose.FORGOT) | has_app) & reduce(or_, ends)
 
     @classmethod
     def find(cls, token: str, now: int) -> "Invitation | None":

@@ -11,11 +11,11 @@ class LinkPurpose(StrEnum):
 
     INVITATION = auto()
     RESET = auto()
-    FORGOTTEN = auto()  # asked for by the person, and mailed
+    FORGOT = auto()  # asked for by the person, and mailed
 
     @property
     def seconds(self) -> int:
-        return 3600 if self is LinkPurpose.FORGOTTEN else 72 * 3600
+        return 3600 if self is LinkPurpose.FORGOT else 72 * 3600
 
 
 def open_ends(now: int) -> Iterator[tuple[LinkPurpose, int, int]]:

@@ -114,7 +114,7 @@ def welcome(token: str) -> ResponseReturnValue:
     invitation = Invitation.find(token, now())
     if invitation is None:
         return page("account/link_used.html", status=404)
-    form, forgotten = NewPasswordForm(), invitation.purpose == LinkPurpose.FORGOTTEN
+    form, forgotten = NewPasswordForm(), invitation.purpose == LinkPurpose.FORGOT
     if form.validate_on_submit():
         refusal = people.accept_invitation(invitation, form.new_password.data, context())
         if refusal is None and forgotten:  # mail alone makes no browser a known one, or each mail would bring new tries

@@ -74,7 +74,7 @@ def sentence(event: Event, to_admins: bool = True) -> str:
         said += _SIGNED_IN_WITH.get(event.detail, "")
     elif event.detail and event.kind in _OF_A_KEY:
         said += f" ({event.detail})"
-    elif event.detail and event.kind == EventKind.MFA_RESET and to_admins:
+    elif event.detail and event.kind in (EventKind.MFA_RESET, EventKind.LINK_ASKED) and to_admins:
         said += f" ({event.detail})"
     elif event.kind == EventKind.GROUPS_CHANGED and to_admins:
         said += f" ({event.detail or 'no group'})"

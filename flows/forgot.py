@@ -25,7 +25,7 @@ def issue(email: str, context: Context) -> str | None:
     people without a password or a second factor, whom a link would let set both."""
     user = User.find(email)
     if user is None:
-        record(EventKind.LINK_ASKED, context, detail="nobody")
+        record(EventKind.LINK_ASKED, context, detail="nobody is here")
         return None
     with locked(context, user):
         user = User.get_by_id(user.id)
@@ -33,7 +33,7 @@ def issue(email: str, context: Context) -> str | None:
             record(EventKind.LINK_ASKED, context, user, "not sent")
             return None
         drop_forgotten_links(user)
-        token, purpose = tokens.generate(), LinkPurpose.FORGOTTEN
+        token, purpose = tokens.generate(), LinkPurpose.FORGOT
         expires_at = context.now + purpose.seconds
         Invitation.create(user=user, token_digest=tokens.digest(token), expires_at=expires_at, purpose=purpose)
         record(EventKind.LINK_ASKED, context, user)

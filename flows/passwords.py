@@ -54,7 +54,7 @@ def set_password(user: User, password_hash: str, context: Context) -> None:
 @within_transaction
 def drop_forgotten_links(user: User) -> None:
     """Let no link work that the person asked for by mail. Those of admins stay."""
-    Invitation.delete().where(Invitation.user == user, Invitation.purpose == LinkPurpose.FORGOTTEN).execute()
+    Invitation.delete().where(Invitation.user == user, Invitation.purpose == LinkPurpose.FORGOT).execute()
 
 
 @within_transaction

@@ -248,7 +248,7 @@ def test_whoever_it_is_the_answer_has_the_same_bytes_and_only_who_has_both_facto
     assert {next_about(inbox, "Choose a new password")["To"] for _ in range(3)} == {served.email}
     assert "Choose a new password" not in repr([mail["Subject"] for mail in inbox.mails.queue])
     asked = {row["detail"] for row in rows(app, Event) if row["kind"] == EventKind.LINK_ASKED}
-    assert asked == {"", "nobody" if who == "nobody" else "not sent"}
+    assert asked == {"", "nobody is here" if who == "nobody" else "not sent"}
 
 
 @pytest.mark.databases
@@ -380,7 +380,7 @@ def test_asking_leaves_the_links_of_admins_and_using_one_ends_them_too(
     Browser(app).submit(link, new_password=NEW_PASSWORD)
     assert [works(app, each) for each in (invitation, reset, link)] == [False, True, False]
     update(app, Invitation.used_at, None)
-    assert {row["purpose"] for row in rows(app, Invitation)} == {"forgotten", "reset"}
+    assert {row["purpose"] for row in rows(app, Invitation)} == {"forgot", "reset"}
 
 
 def test_of_two_who_use_one_link_at_once_the_second_is_told(app: Flask, omar: Person, inbox: Inbox) -> None:
@@ -565,6 +565,12 @@ def test_a_full_queue_changes_no_page_and_is_one_line_of_the_log(
 
 
 # Without mail ---------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_one_page_for_everybody(make_app: Callable[..., Flask], app: Flask) -> None:
+    rules = [{str(rule): rule.endpoint for rule in each.url_map.iter_rules()} for each in (app, make_app("without"))]
+    assert dict(rules[0].items() - rules[1].items()) == {"/forgot": "forgot.ask"}
+    assert app.view_functions["forgot.ask"].is_public  # type: ignore[attr-defined]
 
 
 def test_without_mail_url_nothing_of_it_is_there(make_app: Callable[..., Flask], make_person, inbox, app, omar) -> None:

@@ -259,13 +259,19 @@ def test_a_site_of_version_1_is_brought_up_to_date_and_its_people_sign_in(machin
 def test_a_shell_reads_the_settings_of_the_guide_as_the_app_does(tmp_path: Path) -> None:
     """All that is written into .env, typed as it stands."""
     writing = [block for block in re.findall(r"(?:^    .*\n)+", GUIDE, re.MULTILINE) if "> .env <<" in block]
-    assert len(writing) == 2
+    assert len(writing) == 3
     for block in writing:
         commands = re.sub("^    ", "", block, flags=re.MULTILINE)
         subprocess.run(["bash", "-e", "-c", commands], cwd=tmp_path, check=True)
     read = dotenv_values(tmp_path / ".env")
     assert mode(tmp_path / ".env") == 0o600
-    assert {"FLASK_SITE_URL", "FLASK_SUPPORT_CONTACT", "FLASK_DATABASE_URL", "FLASK_SECRET_KEY"} <= read.keys()
+    assert {
+        "FLASK_SITE_URL",
+        "FLASK_SUPPORT_CONTACT",
+        "FLASK_DATABASE_URL",
+        "FLASK_SECRET_KEY",
+        "FLASK_MAIL_URL",
+    } <= read.keys()
     assert len(read["FLASK_SECRET_KEY"] or "") >= 64
     shell = "set -a; . ./.env; env -0"
     listed = subprocess.run(

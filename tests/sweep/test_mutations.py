@@ -289,7 +289,7 @@ MUTATIONS = [
     Mutation("a pasted command is no key", "settings.py:_secret_key", never("search"), "settings"),
     Mutation("a new database is its owner's", "database.py:connect_database", without("touch"), "settings"),
     Mutation("reseal wants the old key", "blueprints/cli.py:reseal_keys", never("SECRET_KEY_FALLBACKS"), "keys"),
-    Mutation("what changes is named", "blueprints/cli.py:changes_database", without("echo"), "commands"),
+    Mutation("what changes is named", "blueprints/cli.py:_name_database", without("echo"), "commands"),
     Mutation(
         "damage is no traceback", "blueprints/cli.py:Commands.invoke", instead("UNAVAILABLE", "Superseded"), "database"
     ),
@@ -302,7 +302,19 @@ MUTATIONS = [
     ),
     Mutation("the last admin stays one", f"{PEOPLE}:_change", never("admins"), "people"),
     Mutation("a link works once", "models.py:Invitation.open_at", unasked("used_at"), "links"),
-    Mutation("for 72 hours", "models.py:Invitation.open_at", unasked("in_time"), "links"),
+    Mutation("for 72 hours", "models.py:Invitation.open_at", unasked("ends"), "links"),
+    Mutation("a link by mail is for people with an app", "flows/forgot.py:issue", unsaid("authenticator"), "forgot"),
+    Mutation("who has it still", "models.py:Invitation.open_at", instead("has_app", "True"), "forgot"),
+    Mutation("asking ends the earlier one", "flows/forgot.py:issue", without("drop_forgotten_links"), "forgot"),
+    Mutation("and so does deactivation", f"{PEOPLE}:_change", without("drop_forgotten_links"), "forgot"),
+    Mutation("it makes no browser known", "blueprints/account.py:welcome", never("refusal", "forgotten"), "forgot"),
+    Mutation(
+        "the token is in no log",
+        "mail.py:Mailer._send_link",
+        instead("repr(error).replace(token, '…')", "repr(error)"),
+        "forgot",
+    ),
+    Mutation("an address is one address", "mail.py:Mailer._message", never("addr_spec"), "forgot"),
     Mutation("a reset takes the password", f"{PEOPLE}:reset", without("password_hash"), "people links"),
     Mutation(
         "a sealed secret is its owner's",
