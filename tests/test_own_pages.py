@@ -9,6 +9,7 @@ import pytest
 from flask import Blueprint, Flask, Response, abort, render_template_string, request
 
 from blueprints import access
+from blueprints.paths import home
 from tests.support.forms import bare
 from tests.support.pages import Browser, Page, csrf, post
 from tests.support.people import PASSWORD, Clock, Person, give_password, sign_in, step_up
@@ -218,6 +219,13 @@ def test_a_home_that_is_no_page_counts_as_the_account_page(
     browser = Browser(app)
     assert to(end_of_sign_in(browser, make_person("omar@example.com", on=app))) == "/account"
     assert browser.get("/").path == "/account"
+
+
+def test_a_forgotten_password_is_no_home(make_app: Make) -> None:
+    app = make_app(HOME="/forgot", MAIL_URL="smtp://127.0.0.1")
+    assert Browser(app).open("/forgot").status == 200
+    with app.test_request_context():
+        assert home() == "/account"
 
 
 @pytest.mark.parametrize(
