@@ -63,7 +63,7 @@ def remove(key_id: int) -> ResponseReturnValue:
 def only_key() -> ResponseReturnValue:
     form = SwitchForm()
     if not form.validate_on_submit():
-        abort(422)
+        return page("account/only_key.html", form)
     refusal = security_keys.ask_only_for_keys(current_session(), form.turn.data == "on", context())
     notice = "one-key-alone" if refusal else f"only-key-{form.turn.data}"
     return redirect(url_for("account.overview", notice=notice), 303)

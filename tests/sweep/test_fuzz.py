@@ -47,15 +47,19 @@ RIGHT = object()  # in place of a value: the one that would be right there
 FORMS = {
     "/login": ["email", "password", "next"],
     "/login/code": ["code"],
+    "/login/key": ["answer"],
     "/login/recovery": ["recovery_code"],
     "/mfa/setup": ["code"],
     "/mfa/recovery-code": ["saved", "shown"],
-    "/mfa/lost-device": ["still_have"],
+    "/mfa/lost-device": ["still_have", "lost_keys"],
     "/mfa/finish": [],
     "/verify": ["password", "code"],
     "/logout": [],
     "/account/password": ["current_password", "new_password"],
     "/account/recovery-code": [],
+    "/account/keys/new": ["name", "answer"],
+    "/account/keys/{id}/remove": [],
+    "/account/only-key": ["turn"],
     "/account/recovery-notice/dismiss": [],
     "/account/wrong-codes-notice/dismiss": [],
     "/account/sessions/{id}/revoke": [],
@@ -195,7 +199,13 @@ def part_of_body(name: bytes, value: bytes, as_file: bool) -> bytes:
 
 # Where somebody is when it is sent ------------------------------------------------------------------------------------
 
-SIGNED_IN = ["/account/password", "/account/recovery-code", "/account/sessions/{id}/revoke", "/mfa/setup"]
+SIGNED_IN = [
+    "/account/password",
+    "/account/keys/new",
+    "/account/recovery-code",
+    "/account/sessions/{id}/revoke",
+    "/mfa/setup",
+]
 ADMINS = [path for path in FORMS if path.startswith("/admin")]
 DUE = {  # where somebody may be, and the forms they may go on with
     "stranger": ["/login"],
