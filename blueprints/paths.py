@@ -8,7 +8,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 ACCOUNT = "/account"
-_SIGN_IN = {"login", "enrollment", "recovery", "forgot", "account.welcome"}  # blueprints, and one page of another
+# Blueprints, and single pages of others.
+_SIGN_IN = {"login", "enrollment", "recovery", "forgot", "account.welcome", "security_keys.challenge"}
 _UNQUOTED = "!$&'()*+,/:;=@"  # in a path, as url_for writes it
 _LONGEST = 500  # it comes back in a header
 _PLAIN = re.compile(r"/(?![/\\])[!-\[\]-~]*")
