@@ -57,8 +57,15 @@ class Keyring:
 
     def fingerprint(self, purpose: str, text: str) -> str:
         """Return a keyed hash of the text. Without the key it tells nothing about the text."""
-        key = _derive(self._secrets[0], f"fingerprint {purpose}")
-        return hmac.digest(key, text.encode(), sha256).hex()
+        return _fingerprint(self._secrets[0], purpose, text)
+
+    def is_fingerprint(self, purpose: str, text: str, given: str) -> bool:
+        """Return whether it is the keyed hash of the text, by the newest key or an earlier one."""
+        return any(hmac.compare_digest(_fingerprint(secret, purpose, text), given) for secret in self._secrets)
+
+
+def _fingerprint(secret: bytes, purpose: str, text: str) -> str:
+    return hmac.digest(_derive(secret, f"fingerprint {purpose}"), text.encode(), sha256).hex()
 
 
 @cache  # a page asks for the same key several times

@@ -117,3 +117,12 @@ def test_the_key_of_a_fingerprint_opens_nothing(purpose: str) -> None:
     with pytest.raises(InvalidTag):
         AESGCM(key).decrypt(sealed[:12], sealed[12:], b"authenticator\x007")
     assert AESGCM(derived("sealing")).decrypt(sealed[:12], sealed[12:], b"authenticator\x007") == SECRET
+
+
+def test_a_fingerprint_is_known_again_by_the_newest_key_and_by_earlier_ones() -> None:
+    made = Keyring([OLD]).fingerprint("a purpose", "text")
+    assert Keyring([OLD]).is_fingerprint("a purpose", "text", made)
+    assert Keyring([NEW, OLD]).is_fingerprint("a purpose", "text", made)
+    assert not Keyring([NEW]).is_fingerprint("a purpose", "text", made)
+    assert not Keyring([OLD]).is_fingerprint("another purpose", "text", made)
+    assert not Keyring([OLD]).is_fingerprint("a purpose", "other text", made)
