@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from click import ClickException
 
+from authn.groups import PEOPLE
 from authn.passwords import Cost
 
 KEY_MIN_LENGTH = 32
@@ -151,6 +152,25 @@ def _folders(value: Any) -> list[str]:
     return [str(folder) for folder in folders]
 
 
+def _apps(value: Any) -> dict[str, str]:
+    """Return the hosts of other sites, each with the group that may enter it."""
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("must be addresses separated by commas")
+    apps = dict[str, str]()
+    for entry in filter(str.strip, value.split(",") if isinstance(value, str) else map(_text, value)):
+        form = re.fullmatch(r"https://([a-z0-9.-]+)(?::([0-9]{1,5}))?/?(?: +([a-z0-9-]{1,32}))?", entry.strip().lower())
+        if form is None or not 0 < int(form[2] or 443) < 65536:
+            raise ValueError(
+                "must be addresses in the form https://wiki.example.org, separated by commas, "
+                "each with a space and one group behind it where not everybody may enter"
+            )
+        host, port, group = form.groups()
+        if host in map(host_alone, apps):
+            raise ValueError(f"must name no host twice, as it does {host}: a browser sends its cookies to every port")
+        apps[host if port in (None, "443") else f"{host}:{int(port)}"] = group or PEOPLE
+    return apps
+
+
 def _clock(value: Any) -> Callable[[], float]:
     if not callable(value):
         raise ValueError("must be a function that gives the seconds since 1970")
@@ -180,6 +200,7 @@ SETTINGS = {
     "HOME": Setting("/account", _home),
     "TEMPLATES": Setting((), _folders),
     "MAX_CONTENT_LENGTH": Setting(65536, _number(65536)),
+    "APPS": Setting((), _apps),
     "DEMO": Setting(False, _boolean),
     "CLOCK": Setting(time.time, _clock, in_environment=False),
 }
@@ -215,6 +236,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def host_alone(host: str) -> str:
+    """Return the host without its port."""
+    return host.partition(":")[0]
+
+
 def _read(key: str, setting: Setting, value: Any) -> Any:
     try:
         return None if value is None else setting.read(value)
@@ -226,6 +252,7 @@ def _settle(loaded: dict[str, Any], instance: Path, testing: bool) -> None:
     """What depends on more than one setting."""
     if loaded["DEMO"] and not is_loopback(urlsplit(loaded["SITE_URL"]).hostname or ""):
         raise ConfigurationError("DEMO is only for this machine: set SITE_URL to a loopback address or leave DEMO off.")
+    _settle_apps(loaded)
     cost = loaded["PASSWORD_HASH_COST"]
     if not testing and (cost.memory_kib < 19456 or cost.rounds * cost.memory_kib < 2 * 19456):
         raise ConfigurationError("PASSWORD_HASH_COST is too cheap to protect anybody: use at least m=19456,t=2,p=1.")
@@ -239,6 +266,16 @@ def _settle(loaded: dict[str, Any], instance: Path, testing: bool) -> None:
                 "python -c 'import secrets; print(secrets.token_urlsafe(48))'."
             )
         loaded["SECRET_KEY"] = _kept_key(instance / "secret_key")
+
+
+def _settle_apps(loaded: dict[str, Any]) -> None:
+    site = urlsplit(loaded["SITE_URL"])
+    if loaded["APPS"] and site.scheme != "https":
+        raise ConfigurationError("APPS needs a SITE_URL that begins with https://.")
+    if loaded["APPS"] and not loaded["TRUSTED_PROXIES"]:
+        raise ConfigurationError("APPS needs TRUSTED_PROXIES of 1 or more: it is a proxy in front that asks.")
+    if site.hostname in map(host_alone, loaded["APPS"]):
+        raise ConfigurationError("APPS must not name the host of SITE_URL: its cookie would be sent to that app.")
 
 
 def _kept_key(path: Path) -> str:

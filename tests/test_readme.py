@@ -60,6 +60,7 @@ def test_the_readme_has_every_setting_with_its_default() -> None:
         "TEMPLATES": "none",
         "PASSWORD_HASH_COST": "`m={0.memory_kib},t={0.rounds},p={0.parallelism}`".format(Cost()),
         "MAIL_URL": "off",
+        "APPS": "none",
         "DEMO": "off",
         "CLOCK": "`time.time`",
     }

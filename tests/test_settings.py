@@ -26,6 +26,8 @@ OTHER_KEY = KEY[::-1]
 DATABASE = "sqlite:////nowhere/test.db"
 GIVEN = {"SECRET_KEY": KEY, "DATABASE_URL": DATABASE, "SITE_URL": "http://localhost:5000"}
 
+NEEDS = {"APPS": {"SITE_URL": "https://accounts.example.org", "TRUSTED_PROXIES": "1"}}  # what it is refused without
+
 Load = Callable[..., dict[str, Any]]
 
 # A value that is right, and texts that are wrong wherever they come from.
@@ -61,6 +63,27 @@ TEXTS: dict[str, tuple[str, list[str]]] = {
                 "postgresql://[::1/test",
             ),
             *("postgresql://u:a#b@db/test", "postgresql://u:a/b@db/test", "postgresql://u:a?b@db/test"),
+        ],
+    ),
+    "APPS": (
+        "https://wiki.example.org, https://grafana.example.org ops",
+        [
+            *("wiki.example.org", "http://wiki.example.org", "https://", "https://wiki.example.org/a", "https://a b c"),
+            *("https://wiki.example.org?a=b", "https://u@wiki.example.org", "https://*.example.org", "https://wiki\\a"),
+            *("https://wiki.example.org:0", "https://wiki.example.org:65536", "https://wiki.example.org:x"),
+            *(
+                "https://wiki.example.org o_ps",
+                "https://wiki.example.org a,b",
+                f"https://a.test {'x' * 33}",
+                "https://é.test",
+            ),
+            *("https://wiki.example.org https://b.test", "https://a.test\tops", "https://a.test\nb"),
+            *(
+                "https://a.test, https://A.test",
+                "https://a.test,https://a.test:8443 ops",
+                "https://accounts.example.org",
+            ),
+            "https://Accounts.example.org:8443",
         ],
     ),
     "SECRET_KEY": (
@@ -139,6 +162,7 @@ VALUES: dict[str, tuple[Any, list[Any]]] = {
     "HOME": ("/board", [7, b"/board", Path("/board")]),
     "TEMPLATES": ([ROOT / "templates", str(ROOT)], [7, [7], [b"/"], Path("/nowhere"), ["/", "/nowhere"]]),
     "MAX_CONTENT_LENGTH": (10_000_000, [65535, True]),
+    "APPS": (["https://wiki.example.org", "https://a.test ops"], [7, b"https://a.test", [7], [""], {"a.test": "ops"}]),
     "DEMO": (True, [2, []]),
     "CLOCK": (lambda: 0.0, [0, "time.time", 1.5]),
 }
@@ -187,7 +211,7 @@ def test_every_setting_is_tried_below() -> None:
 def test_a_wrong_text_in_the_environment_refuses_to_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, wrong: str, right: str
 ) -> None:
-    for name, value in {**GIVEN, key: wrong}.items():
+    for name, value in {**GIVEN, **NEEDS.get(key, {}), key: wrong}.items():
         monkeypatch.setenv(f"FLASK_{name}", value)
     assert is_one_sentence_about(key, refusal(lambda: settings.load({}, tmp_path)))
     monkeypatch.setenv(f"FLASK_{key}", right)
@@ -196,8 +220,8 @@ def test_a_wrong_text_in_the_environment_refuses_to_start(
 
 @pytest.mark.parametrize(("key", "wrong", "right"), [*rows(TEXTS), *rows(VALUES)])
 def test_a_wrong_value_in_the_argument_refuses_to_start(load: Load, key: str, wrong: Any, right: Any) -> None:
-    assert is_one_sentence_about(key, refusal(lambda: load(**{key: wrong})))
-    assert load(**{key: right})[key] != settings.SETTINGS[key].default
+    assert is_one_sentence_about(key, refusal(lambda: load(**{**NEEDS.get(key, {}), key: wrong})))
+    assert load(**{**NEEDS.get(key, {}), key: right})[key] != settings.SETTINGS[key].default
 
 
 @pytest.mark.parametrize("cost", [CHEAP, "m=19455,t=2,p=1", "m=19456,t=1,p=1", "m=38911,t=1,p=4", "m=8,t=999,p=1"])
@@ -246,6 +270,7 @@ def test_the_defaults_are_those_of_the_documents(tmp_path: Path) -> None:
         "HOME": "/account",
         "TEMPLATES": [],
         "MAX_CONTENT_LENGTH": 65536,
+        "APPS": {},
         "DEMO": False,
         "CLOCK": time.time,
     }
@@ -297,12 +322,14 @@ def test_the_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch,
         "HOME": "/wiki",
         "TEMPLATES": [str(ROOT / "docs")],
         "MAX_CONTENT_LENGTH": 70_000,
+        "APPS": ["https://other.test"],
         "DEMO": False,
     }.get(key, 77)
-    for name, text in {**GIVEN, key: TEXTS[key][0]}.items():
+    meant = settings.SETTINGS[key].read(given)
+    for name, text in {**GIVEN, **NEEDS.get(key, {}), key: TEXTS[key][0]}.items():
         monkeypatch.setenv(f"FLASK_{name}", text)
-    assert settings.load({}, tmp_path)[key] not in (given, settings.SETTINGS[key].default)
-    assert settings.load({key: given}, tmp_path)[key] == given
+    assert settings.load({}, tmp_path)[key] not in (meant, settings.SETTINGS[key].default)
+    assert settings.load({key: given}, tmp_path)[key] == meant
 
 
 def test_create_app_takes_its_argument_before_the_environment_and_refuses_what_is_wrong(
@@ -492,6 +519,49 @@ def test_fallback_keys_may_have_space_around_the_comma(load: Load) -> None:
 )
 def test_the_site_url_is_kept_as_browsers_send_it(load: Load, said: str, meant: str) -> None:
     assert load(SITE_URL=said)["SITE_URL"] == meant
+
+
+BEHIND_A_PROXY = {"SITE_URL": "https://accounts.example.org", "TRUSTED_PROXIES": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("https://Wiki.Example.org", {"wiki.example.org": "people"}),
+        ("https://wiki.example.org:443/", {"wiki.example.org": "people"}),
+        ("https://wiki.example.org:8443", {"wiki.example.org:8443": "people"}),
+        (" https://b.test ops ,, https://a.test  Admins,", {"b.test": "ops", "a.test": "admins"}),
+        (["https://a.test:08443 x-1"], {"a.test:8443": "x-1"}),
+    ],
+)
+def test_the_hosts_of_apps_are_kept_as_browsers_send_them(load: Load, said: Any, meant: dict[str, str]) -> None:
+    assert load(APPS=said, **BEHIND_A_PROXY)["APPS"] == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"APPS": "wiki.example.org"},
+            "APPS must be addresses in the form https://wiki.example.org, separated by commas, each with a space and "
+            "one group behind it where not everybody may enter.",
+        ),
+        (
+            {"APPS": "https://a.test ops, https://a.test:8443"},
+            "APPS must name no host twice, as it does a.test: a browser sends its cookies to every port.",
+        ),
+        (
+            {"APPS": "https://accounts.example.org:8443"},
+            "APPS must not name the host of SITE_URL: its cookie would be sent to that app.",
+        ),
+        ({"SITE_URL": "http://localhost:5000"}, "APPS needs a SITE_URL that begins with https://."),
+        ({"TRUSTED_PROXIES": 0}, "APPS needs TRUSTED_PROXIES of 1 or more: it is a proxy in front that asks."),
+    ],
+)
+def test_what_apps_need_is_said(load: Load, given: dict[str, Any], sentence: str) -> None:
+    right = {"APPS": "https://a.test", **BEHIND_A_PROXY}
+    assert refusal(lambda: load(**{**right, **given})) == sentence
+    assert load(**right)["APPS"] == {"a.test": "people"}
 
 
 @pytest.mark.parametrize(
