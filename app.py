@@ -75,6 +75,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     _send_mail(app, own)
     _log_to_stderr()
 
+    _answer_proxies(app)  # first: on the hosts of other sites nothing else answers
     _watch_requests(app)
     for blueprint in (login.bp, security_keys.bp, enrollment.bp, recovery.bp, account.bp, admin.bp):
         app.register_blueprint(blueprint)
@@ -113,6 +114,13 @@ def _configure(app: Flask) -> None:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
 
+def _answer_proxies(app: Flask) -> None:
+    if app.config["APPS"]:
+        from blueprints import apps
+
+        app.register_blueprint(apps.bp)
+
+
 def _make_store(config: Mapping[str, Any]) -> database.Store:
     try:
         connected = database.connect_database(config["DATABASE_URL"])
@@ -138,7 +146,7 @@ def _watch_requests(app: Flask) -> None:
     app.before_request(_limit_our_bodies)
     CSRFProtect(app)
     app.before_request(access.gate)
-    app.after_request(_add_headers)
+    app.after_request(partial(_add_headers, _page_headers(app.config["APPS"])))
     manager = LoginManager(app)
     manager.session_protection = None  # it would write a hash of address and browser into the cookie
     manager.request_loader(_load_user)
@@ -222,9 +230,21 @@ def _limit_our_bodies() -> None:
         request.max_content_length = OUR_BODY_LIMIT_BYTES
 
 
-def _add_headers(response: Response) -> Response:
+def _page_headers(apps: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of every page. Chrome holds the redirects after a form to form-action, so that it names the
+    sites where a sign-in may end."""
+    hosts = "".join(f" https://{host}" for host in apps)
+    policy = HEADERS["Content-Security-Policy"].replace("form-action 'self'", f"form-action 'self'{hosts}")
+    return {**HEADERS, "Content-Security-Policy": policy}
+
+
+def _add_headers(page_headers: Mapping[str, str], response: Response) -> Response:
     """What a view says of its own answer counts. None of ours is kept, nor one in place of a view's."""
-    for name, value in HEADERS.items():
+    if "app_host" in g:  # nothing that would hold for the whole of somebody else's host
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+    for name, value in page_headers.items():
         response.headers.setdefault(name, value)
     if _is_link():
         response.headers["Referrer-Policy"] = "no-referrer"  # or the next request would take it into the proxy's log

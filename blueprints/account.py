@@ -1,6 +1,6 @@
 """Security: the ways a person signs in, where they are signed in, what happened, and changing it."""
 
-from flask import Blueprint, abort, redirect, url_for
+from flask import Blueprint, abort, current_app, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from authn.links import LinkPurpose
@@ -44,6 +44,7 @@ def overview() -> ResponseReturnValue:
         codes_on=recovery_codes_are_on(),
         keys=security_keys.of(user) if user.key_count else [],
         saved_code=RecoveryCode.saved(user).first(),
+        sites=[host for host, group in current_app.config["APPS"].items() if user.is_in(group)],
         unsaved_code=RecoveryCode.shown_in(session, now()),
         sessions=Session.signed_in(user, now()),
         events=Event.page(user, None, _RECENT),

@@ -39,6 +39,11 @@ def of_form(name: str) -> str:
     return str(SENTENCES["forms"][name]).format(contact=current_app.config["SUPPORT_CONTACT"])
 
 
+def of_app(name: str, **facts: str) -> str:
+    """Return what is said on the host of another site."""
+    return str(SENTENCES["apps"][name]).format(**facts)
+
+
 def of_status(status: int | str) -> tuple[str, str]:
     """Return the title and the advice of the page for what cannot be served."""
     title, advice = SENTENCES["statuses"].get(str(status), SENTENCES["statuses"]["400"])
@@ -78,6 +83,8 @@ def sentence(event: Event, to_admins: bool = True) -> str:
         said += f" ({event.detail})"
     elif event.kind == EventKind.GROUPS_CHANGED and to_admins:
         said += f" ({event.detail or 'no group'})"
+    elif event.kind == EventKind.APP_OPENED:
+        said += f": {event.detail}"
     return said if event.count == 1 else f"{said} ({event.count} times)"
 
 

@@ -11,7 +11,7 @@ ACCOUNT = "/account"
 # Blueprints, and single pages of others.
 _SIGN_IN = {"login", "enrollment", "recovery", "forgot", "account.welcome", "security_keys.challenge"}
 _UNQUOTED = "!$&'()*+,/:;=@"  # in a path, as url_for writes it
-_LONGEST = 500  # it comes back in a header
+_LONGEST = 5000  # it comes back in a header; the longest path of another site, each character as %XX
 _PLAIN = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 
 

@@ -44,7 +44,10 @@ class Cookies(SecureCookieSessionInterface):
     that are signed later than now, which after a correction of the clock are good ones."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
-        sent = request.cookies.get(self.get_cookie_name(app), "")
+        name = self.get_cookie_name(app)
+        if name not in request.headers.get("Cookie", ""):  # as on the hosts of other sites, whose cookies may be odd
+            return self.session_class()
+        sent = request.cookies.get(name, "")
         try:
             return self.session_class(self.get_signing_serializer(app).loads(sent))  # type: ignore[union-attr]
         except BadSignature:

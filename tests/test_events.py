@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from app import create_app
 from authn.events import EventKind
 from flows.transactions import Context
 from models import Event, RecoveryCode, Session, TotpAuthenticator, User
@@ -21,6 +22,7 @@ from tests.support import acts
 from tests.support.apps import KEY
 from tests.support.commands import run
 from tests.support.forms import Site, arrive
+from tests.support.gates import APPS, WIKI, Window
 from tests.support.pages import Browser
 from tests.support.people import (
     NEW_PASSWORD,
@@ -326,6 +328,18 @@ def a_code_used_by_two(scene: Scene) -> None:
 @case(EventKind.GROUPS_CHANGED)
 def groups_changed(scene: Scene) -> None:
     scene.command("users", "groups", scene.omar.email, "ops", "wiki")
+
+
+@case(EventKind.APP_OPENED)
+def a_site_opened(scene: Scene) -> None:
+    """On the same database, by an app that has sites behind it."""
+    shared = {key: scene.app.config[key] for key in ("DATABASE_URL", "CLOCK", "SECRET_KEY", "PASSWORD_HASH_COST")}
+    app = create_app({"TESTING": True, **shared, **APPS})
+    window = Window(app, ADDRESS)
+    window.client.environ_base["HTTP_USER_AGENT"] = AGENT
+    sign_in(window, scene.omar)
+    assert window.get(f"{WIKI}/").status == 200
+    app.extensions["store"].database.close_all()
 
 
 @case(EventKind.RECOVERY_CODES_DISABLED, EventKind.RECOVERY_CODE_WHILE_OFF)

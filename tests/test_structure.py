@@ -92,7 +92,7 @@ FLOWS = [  # each imports from the floors above it
     {"sessions"},
     {"second_factor", "security_keys", "enrollment"},
     {"recovery"},
-    {"people", "keys", "demo", "forgot"},
+    {"people", "keys", "demo", "forgot", "apps"},
 ]
 
 
