@@ -9,6 +9,7 @@ if get_load_dotenv():
 wsgi_app = "app:create_app()"
 workers = 2
 threads = 16  # more than the sign-ins that may wait for a password's hash: see authn/passwords.py
+limit_request_line = 8190  # the longest path of another site, on its way through the sign-in
 loglevel = "warning"
 forwarder_headers = ""  # a SCRIPT_NAME that the browser sends would otherwise move every link
 control_socket_disable = True  # nobody speaks to it

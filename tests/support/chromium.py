@@ -27,9 +27,9 @@ needs_chromium = pytest.mark.skipif(
 
 
 @contextmanager
-def launched(**options: Any) -> Iterator[Browser]:
+def launched(*args: str, **options: Any) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET, **options)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *args], **options)
         try:
             yield browser
         finally:
