@@ -39,6 +39,8 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
     rows = timings.measure(small, large, seconds)
     tell("counting statements")
     rows += statements.count(Site.make(folder / "counted", 3))
+    tell("proxies that ask")
+    rows += crowds.ask(Site.make(folder / "asked", 1), seconds / 10)
     tell("one code in many browsers")
     rows += crowds.one_code(Site.make(folder / "race", 50), rounds)
     tell("floods of sign-ins")

@@ -11,12 +11,15 @@ from statistics import median
 from threading import Event
 
 from benchmarks.figures import Row
-from benchmarks.sites import PASSWORD, Site
+from benchmarks.sites import PASSWORD, Site, gunicorn
 from benchmarks.visitor import Visitor
 from tests.support.races import at_once
 
 FORMS = [("/login/recovery", "recovery_code"), ("/login/code", "code")]
 BROWSERS = 20
+APP = "wiki.example.org"
+CLIENTS = 8
+SLICE_SECONDS = 0.2
 READERS = 4
 TICK_SECONDS = 0.1
 HASH_MIB = 64  # argon2's memory at its default cost
@@ -53,6 +56,39 @@ def _arrives(browser: Visitor) -> bool:
     arrived = browser.get("/account").status == 200
     browser.close()
     return arrived
+
+
+def ask(site: Site, seconds: float) -> list[Row]:
+    """What proxies of other sites ask for somebody with a pass, by turns with a bare page; how often a second."""
+    signed_in = site.pass_for(next(site.people), APP)
+    proxied = {"SITE_URL": "https://accounts.example.org", "APPS": f"https://{APP}", "TRUSTED_PROXIES": "1"}
+    by_a_proxy = {"X-Forwarded-Host": APP, "X-Forwarded-Proto": "https", "Cookie": f"__Host-pass={signed_in}"}
+    references = gunicorn(["benchmarks.references:app"], site.folder, site.settings)
+    with (
+        references as (bare, _),
+        gunicorn(["app:create_app()"], site.folder, {**site.settings, **proxied}) as (ours, _),
+    ):
+        served = {"ours": (ours, "/.sparekey/check", by_a_proxy), "bare": (bare, "/", {})}
+        answers, end = {name: list[float]() for name in served}, time.monotonic() + seconds
+        while time.monotonic() < end:
+            for name, where in served.items():
+                answers[name].append(_answers_a_second(*where))
+    figures = [median(answers[name]) for name in served]
+    return [Row("/.sparekey/check by many at once", figures[0], "/s", figures[1], "bare Flask", ">= 0.5")]
+
+
+def _answers_a_second(port: int, path: str, headers: dict[str, str]) -> float:
+    started = time.perf_counter()
+
+    def visit() -> int:
+        visitor, answers = Visitor(port, headers=headers), 0
+        while time.perf_counter() < started + SLICE_SECONDS:
+            visitor.get(path).expect(200)
+            answers += 1
+        visitor.close()
+        return answers
+
+    return sum(at_once([visit] * CLIENTS)) / (time.perf_counter() - started)
 
 
 def flood(site: Site, visitors: int, floods: int, idle_seconds: float) -> list[Row]:

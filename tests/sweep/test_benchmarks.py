@@ -14,6 +14,7 @@ TIMED = {
     "POST /login/recovery",
     *(f"{step} with 1,100 people" for step in STEPS),
     "GET /login by many at once",
+    "/.sparekey/check by many at once",
     "a worker's memory, above idle",
     "what the last flood left",
     "a signed-in page",
