@@ -525,7 +525,7 @@ def test_a_migration_that_was_released_never_changes() -> None:
         "0003_codes_of_sessions": "b756791f388e7dff5b0fbfaf844c8f32a23b3f8f78ede1500409fb2a31f72499",
         "0004_repeated_events": "fc07d166c395c0f786287f4192c05dc056287daa316a935ff961dcd80768262b",
         "0005_groups": "f92b72a4982120c8d01746b966275e4ca5c4248057864100a37f8b4e23191895",
-        "0008_purposes_of_links": "6770cdebd2b180fedd1b761fd0f2ab191452c9ea432aed52c8269dfd089939f3",
+        "0007_purposes_of_links": "6770cdebd2b180fedd1b761fd0f2ab191452c9ea432aed52c8269dfd089939f3",
         "0006_security_keys": "eb1ea550a72404cfd266192b686f510c537b8091d67e9de68476fea4d40b1d19",
     }
     files = sorted((ROOT / "migrations").glob("*.py"))
