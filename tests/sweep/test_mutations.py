@@ -39,8 +39,15 @@ APPS, ENTRANCE, PASSES = "blueprints/apps.py", "flows/apps.py", "authn/apps.py"
 # What is gone, from where, by what edit, and the files of the quick suite whose affair it is.
 MUTATIONS = [
     # Six-digit codes
-    Mutation("a code is taken once", f"{CODE}:_accept", unasked("newer"), "sign_in"),
-    Mutation("nor an older one", f"{CODE}:_accept", instead("TotpAuthenticator.last_step < step", "True"), "sign_in"),
+    Mutation(
+        "a code is taken once", "authn/totp.py:accept", instead("step in accepted", "False"), "sign_in authn/test_totp"
+    ),
+    Mutation(
+        "nor an older one",
+        "authn/totp.py:accept",
+        instead("any(step < each <= newest for each in accepted)", "False"),
+        "sign_in authn/test_totp",
+    ),
     Mutation(
         "a used one keeps its charge",
         f"{CODE}:_accept",
@@ -55,10 +62,12 @@ MUTATIONS = [
         "secrets_at_rest",
     ),
     # Recovery codes
-    Mutation("one sign-in claims a code", f"{RECOVERY}:_claim", unasked("free"), "recovery_code"),
-    Mutation("only a live one", f"{RECOVERY}:_claim", unasked("retired_at"), "recovery_code"),
-    Mutation("only one's own", f"{RECOVERY}:_claim", unasked("RecoveryCode", "user"), "secrets_at_rest recovery_code"),
-    Mutation("a claim dies with its time", f"{RECOVERY}:_claim", unasked("step_at"), "recovery_code"),
+    Mutation("one sign-in claims a code", f"{RECOVERY}:_claim_free", unasked("free"), "recovery_code"),
+    Mutation("only a live one", f"{RECOVERY}:_claim_free", unasked("retired_at"), "recovery_code"),
+    Mutation(
+        "only one's own", f"{RECOVERY}:_claim_free", unasked("RecoveryCode", "user"), "secrets_at_rest recovery_code"
+    ),
+    Mutation("a claim dies with its time", f"{RECOVERY}:_claim_free", unasked("in_time"), "recovery_code"),
     Mutation("its replacement spends it", f"{RECOVERY}:save_code", never("spend"), "recovery_code"),
     Mutation("only the code that was shown", f"{RECOVERY}:save_code", unsaid("digest", "shown"), "recovery_code"),
     Mutation("only while codes are on", f"{RECOVERY}:claim", without("require_on"), "recovery_flag between_steps"),
@@ -104,13 +113,13 @@ MUTATIONS = [
     # Tries
     Mutation(
         "a pause holds",
-        f"{THROTTLE}:_charge",
-        instead("Throttle.paused_until <= context.now", "True"),
+        "authn/throttle.py:Limit.check",
+        never("paused_until"),
         "throttle sign_in",
     ),
-    Mutation("a hundred failures stop a secret", f"{THROTTLE}:_charge", never("stop"), "throttle"),
+    Mutation("a hundred failures stop a secret", "authn/throttle.py:Limit.check", never("is_stopped"), "throttle"),
     Mutation("a refund is one's own", f"{THROTTLE}:refund", unasked("account"), "throttle"),
-    Mutation("one address has a limit", f"{THROTTLE}:_charge_address", never("limit"), "throttle"),
+    Mutation("one address has a limit", "authn/throttle.py:Window.charge", never("limit"), "throttle"),
     Mutation(
         "a right password clears no other count",
         f"{THROTTLE}:take_back",
@@ -165,7 +174,12 @@ MUTATIONS = [
     Mutation(
         "for a new code", "blueprints/account.py:new_recovery_code", undecorated("step_up_required"), "step_up account"
     ),
-    Mutation("for a new app", "blueprints/enrollment.py:setup", undecorated("step_up_required"), "step_up enrollment"),
+    Mutation(
+        "for a new app",
+        "blueprints/enrollment.py:setup",
+        undecorated("step_up_or_recovery_required"),
+        "step_up enrollment",
+    ),
     Mutation("for admins", "blueprints/admin.py:change", undecorated("step_up_required"), "people step_up"),
     Mutation(
         "a recovery sign-in is none",
@@ -243,11 +257,11 @@ MUTATIONS = [
     Mutation(
         "a known browser's mark is checked",
         f"{BROWSERS}:known_browser",
-        instead("hmac.compare_digest(mark.encode(), expected.encode())", "True"),
+        instead("hmac.compare_digest(mark[_MAC:], _second(browser, user))", "True"),
         "known_browsers",
     ),
     Mutation(
-        "and dies with the password", f"{BROWSERS}:_mark", instead("user.password_changed_at", "0"), "known_browsers"
+        "and dies with a new password", f"{BROWSERS}:_second", instead("user.browser_generation", "0"), "known_browsers"
     ),
     # The record
     Mutation(
@@ -285,7 +299,7 @@ MUTATIONS = [
     Mutation("a view called static is closed", f"{PATHS}:is_file", unsaid("has_static_folder"), "own_pages"),
     Mutation("only tests are signed in at once", "testing.py:signed_in", never("testing"), "testing"),
     Mutation("nobody frames a page", "app.py", dropped("X-Frame-Options"), "headers"),
-    Mutation("nothing keeps a page", "app.py:_add_headers", without("no-store"), "headers"),
+    Mutation("nothing keeps a page", "app.py:_add_headers", never("view_answers"), "headers"),
     # Other sites behind this sign-in
     Mutation("only a pass passes", f"{APPS}:check", never("session"), "apps"),
     Mutation("and never two", f"{APPS}:check", instead("len(passes) == 1", "passes"), "apps"),
@@ -394,7 +408,7 @@ MUTATIONS = [
         "forgot",
     ),
     Mutation("an address is one address", "mail.py:Mailer._message", never("addr_spec"), "forgot"),
-    Mutation("a reset takes the password", f"{PEOPLE}:reset", without("password_hash"), "people links"),
+    Mutation("a reset takes the password", f"{PEOPLE}:reset", dropped("password_hash"), "people links"),
     Mutation(
         "a sealed secret is its owner's",
         "authn/sealing.py:_binding",
