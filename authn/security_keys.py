@@ -128,6 +128,8 @@ def verify_answer(
 def _or_refused(verify: Callable[..., Found], *sent: Any) -> Found | Refusal:
     try:
         return verify(*sent)
+    except ImportError:  # without fido2 no answer is to blame
+        raise
     except Exception:
         # What a stranger sent goes through parsers of JSON, base64, CBOR and keys, and fido2 lets through whatever they
         # raise: beside ValueError at least KeyError, IndexError, TypeError, AssertionError, RecursionError,
@@ -147,7 +149,7 @@ def _new_key(answer: str, site: Site, asked: bytes) -> Key:
     _require(_to_text(attested.credential_id) == sent["id"])
     _check_public_key(attested.public_key)
     transports = json.loads(answer)["response"].get("transports") or []
-    _require(all(_TRANSPORT.fullmatch(each) for each in transports))
+    _require(isinstance(transports, list) and all(_TRANSPORT.fullmatch(each) for each in transports))
     return Key(sent["id"], bytes(attested), " ".join(transports), found.counter, found.is_backup_eligible())
 
 
@@ -162,7 +164,7 @@ def _answering_key(answer: str, site: Site, asked: bytes, user_id: int, known: d
     _check_flags(found)
     _require(found.is_backup_eligible() == key.is_synced)  # or a copy could say that it need not count
     holder = json.loads(answer)["response"].get("userHandle")
-    _require(holder in (None, _to_text(user_handle(user_id))))
+    _require(holder in (None, "", _to_text(user_handle(user_id))))
     return key, found.counter
 
 

@@ -194,7 +194,7 @@ class LostDeviceForm(Form):
     @property
     def lost_ids(self) -> list[int]:
         """Return the ids of the keys that were ticked."""
-        return [int(each) for each in self.lost_keys.data or [] if re.fullmatch("[0-9]{1,9}", each)]
+        return [int(each) for each in self.lost_keys.data or [] if re.fullmatch("[0-9]{1,10}", each)]
 
 
 class SetupKeyForm(Form):

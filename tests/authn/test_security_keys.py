@@ -176,7 +176,7 @@ def test_a_count_that_has_not_risen_tells_a_copy_of_a_key_that_counts_and_stays_
     assert Key("", b"", "", kept, is_synced).is_a_copy(given) is is_a_copy
 
 
-@pytest.mark.parametrize("holder", [None, text(user_handle(MAYA))])
+@pytest.mark.parametrize("holder", [None, "", text(user_handle(MAYA))])
 def test_a_key_may_name_its_holder(holder: str | None) -> None:
     key = key_at_the_site()
     assert signed(key, known := made(key), response={"userHandle": holder}) == (known, 2)
@@ -242,6 +242,7 @@ CREATION: dict[str, dict[str, Any]] = {
     "an RSA exponent of 40 bits": {"public_key": {1: 3, 3: RS256, -1: b"\xff" * 256, -2: b"\1\0\0\0\1"}},
     "an even RSA exponent": {"public_key": {1: 3, 3: RS256, -1: b"\xff" * 256, -2: b"\2"}},
     "transports that are a number": {"response": {"transports": 5}},
+    "transports that are text": {"response": {"transports": "usb"}},
     "transports that are no words": {"response": {"transports": ["usb nfc"]}},
     "transports that are markup": {"response": {"transports": ["<b>"]}},
     "trailing bytes": {"attestation": lambda attestation: attestation + b"\0"},
