@@ -259,7 +259,7 @@ def test_a_site_of_version_1_is_brought_up_to_date_and_its_people_sign_in(machin
 def test_a_shell_reads_the_settings_of_the_guide_as_the_app_does(tmp_path: Path) -> None:
     """All that is written into .env, typed as it stands."""
     writing = [block for block in re.findall(r"(?:^    .*\n)+", GUIDE, re.MULTILINE) if "> .env <<" in block]
-    assert len(writing) == 3
+    assert len(writing) == 4
     for block in writing:
         commands = re.sub("^    ", "", block, flags=re.MULTILINE)
         subprocess.run(["bash", "-e", "-c", commands], cwd=tmp_path, check=True)
@@ -272,6 +272,7 @@ def test_a_shell_reads_the_settings_of_the_guide_as_the_app_does(tmp_path: Path)
         "FLASK_SECRET_KEY",
         "FLASK_MAIL_URL",
     } <= read.keys()
+    assert read["FLASK_APPS"] == "https://wiki.example.org, https://grafana.example.org ops"
     assert len(read["FLASK_SECRET_KEY"] or "") >= 64
     shell = "set -a; . ./.env; env -0"
     listed = subprocess.run(
