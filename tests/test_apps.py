@@ -23,7 +23,7 @@ from tests.support.apps import KEY, ROOT, on_sqlite
 from tests.support.commands import run, said
 from tests.support.gates import ACCOUNTS, APPS, ASKED, GRAFANA, NAVIGATION, SCRIPT, WIKI, Window
 from tests.support.pages import Browser, Page
-from tests.support.people import NEW_PASSWORD, PASSWORD, Person, sign_in, step_up
+from tests.support.people import NEW_PASSWORD, PASSWORD, Person, save_new_code, sign_in, step_up, use_recovery_code
 from tests.support.tables import everything, kinds, rows, statements
 
 HOST = "wiki.example.org"
@@ -340,13 +340,27 @@ def test_half_a_sign_in_opens_nothing(app: Flask, window: Window, omar: Person) 
     assert window.ask(WIKI).status == 200
 
 
-def test_a_session_without_a_second_factor_opens_nothing(app: Flask, window: Window, omar: Person) -> None:
-    """Which nothing here leaves behind."""
+def test_a_recovery_that_is_not_finished_opens_nothing(app: Flask, window: Window, omar: Person) -> None:
+    page = save_new_code(window, use_recovery_code(window, omar), omar)
+    assert page.path == "/mfa/lost-device"
+    (session,) = rows(app, Session)
+    assert session["second_factor"] == "recovery"
+    window.keep(WIKI, "__Host-pass", pass_for(app, session))
+    assert window.ask(WIKI).status == 401
+    assert window.submit(page, still_have="yes").h1 == "Security"
+    assert window.ask(WIKI).status == 200
+
+
+def test_what_nothing_here_leaves_behind_opens_nothing(app: Flask, window: Window, omar: Person) -> None:
+    """A session that is signed in without a second factor, or of somebody who is not active."""
     enter(window, omar)
-    for factor, status in ((None, 401), ("totp", 200)):
-        with app.app_context():
-            Session.update(second_factor=factor).execute()
-        assert window.ask(WIKI).status == status
+    changes = [Session.update(second_factor=None), User.update(is_active=False)]
+    mended = [Session.update(second_factor="totp"), User.update(is_active=True)]
+    for change, mend in zip(changes, mended, strict=True):
+        for statement, status in ((change, 401), (mend, 200)):
+            with app.app_context():
+                statement.execute()
+            assert window.ask(WIKI).status == status
 
 
 # Passes ---------------------------------------------------------------------------------------------------------------
