@@ -709,7 +709,15 @@ def test_the_host_of_an_app_serves_nothing_of_ours_and_ours_nothing_of_theirs(
 ) -> None:
     enter(window, omar)
     urls = app.url_map.bind("localhost")
-    values = {"filename": "app.css", "token": "x", "session_id": 1, "person_id": 1, "change": "unlock", "notice": "x"}
+    values = {
+        "filename": "app.css",
+        "token": "x",
+        "session_id": 1,
+        "person_id": 1,
+        "key_id": 1,
+        "change": "unlock",
+        "notice": "x",
+    }
     for rule in app.url_map.iter_rules():
         path = urls.build(rule.endpoint, {name: values[name] for name in rule.arguments})
         if path != "/healthz":
