@@ -26,7 +26,7 @@ from tests.support.people import (
     step_up,
 )
 from tests.support.races import at_once
-from tests.support.tables import count, kinds, rows, update
+from tests.support.tables import count, forget_failures, kinds, rows, update
 
 # The password ---------------------------------------------------------------------------------------------------------
 
@@ -231,6 +231,7 @@ def test_neither_the_replaced_app_nor_another_persons_opens_anything(app, omar, 
         for ahead in (-30, 0):
             assert half(app, omar).submit("/login/code", code=other.code(ahead)).errors[0].startswith(WRONG)
             assert step_up(own, other.code(ahead)).errors[0].startswith(WRONG)
+            forget_failures(app)
     page = own.get("/mfa/setup")
     for other in (lost, noor, omar):
         assert own.send(page, {"code": other.code()}).errors[0].startswith(WRONG)
