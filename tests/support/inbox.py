@@ -48,9 +48,9 @@ def text_of(mail: EmailMessage) -> str:
     return " ".join(mail.get_content().split())
 
 
-def until(condition: Callable[[], Any]) -> bool:
-    """Whether this comes true within ten seconds."""
-    deadline = time.monotonic() + 10
+def until(condition: Callable[[], Any], seconds: int = 10) -> bool:
+    """Whether this comes true within so many seconds."""
+    deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
     return bool(condition())
