@@ -69,14 +69,19 @@ def names_of(cookies: str, prefix: str) -> list[str]:
 
 def _sign(keyring: Keyring, what: str, host: str, *facts: int | str) -> str:
     text = ".".join(map(str, facts))
-    return f"{text}.{keyring.fingerprint(f'app {what}', f'{host} {text}')}"
+    return f"{text}.{keyring.fingerprint(*_bound(what, host, text))}"
 
 
 def _read(keyring: Keyring, what: str, host: str, given: str) -> Sequence[str]:
     """Return what we have signed for this host, fact by fact; nothing when we have not."""
     form = _SIGNED.fullmatch(given)
-    is_ours = form and keyring.is_fingerprint(f"app {what}", f"{host} {form[1]}", form[2])
+    is_ours = form and keyring.is_fingerprint(*_bound(what, host, form[1]), form[2])
     return form[1].split(".") if form and is_ours else ()
+
+
+def _bound(what: str, host: str, text: str) -> tuple[str, str]:
+    """Return the purpose of the signature, and what is signed."""
+    return f"app {what}", f"{host} {text}"
 
 
 def _decoded(path: str) -> str:
