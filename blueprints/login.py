@@ -27,8 +27,9 @@ def start() -> ResponseReturnValue:
 @bp.route("/login", methods=["GET", "POST"])
 @access.public
 def password() -> ResponseReturnValue:
-    if session := visit().session:
-        return to_due_page(session)
+    if session := visit().session:  # perhaps since another tab has signed in
+        wanted = safe_next(request.values.get("next", ""), "") if session.is_signed_in else ""
+        return redirect(wanted, 303) if wanted else to_due_page(session)
     if request.method == "GET":
         start_afresh()
     form = SignInForm(next=safe_next(request.args.get("next", ""), ""))

@@ -149,6 +149,7 @@ def test_while_keys_are_resealed_setups_end_and_neither_knows_of_the_other(
     app = make_app(DATABASE_URL=url, RECOVERY_CODES_ENABLED=True, PASSWORD_HASH_SLOTS=50)
     keys = {"SECRET_KEY": NEW_KEY, "SECRET_KEY_FALLBACKS": [KEY]}
     both = make_app(DATABASE_URL=url, RECOVERY_CODES_ENABLED=True, **keys)
+    make_person("omar@example.com", on=app)  # so that something is always sealed
     for number in range(rounds):
         leave = []
         for each in range(8):

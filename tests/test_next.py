@@ -133,7 +133,7 @@ def test_the_sign_in_page_sends_whoever_is_past_it_to_what_is_due(browser, omar)
     give_password(browser, omar)
     assert {where(browser.open(login(payload))) for payload in PAYLOADS} == {"/login/code"}
     browser.submit("/login/code", code=omar.code())
-    assert {where(browser.open(login(payload))) for payload in PAYLOADS} == {"/account"}
+    assert {where(browser.open(login(payload))) for payload in PAYLOADS} == {"/account", "/account?x=1#y"}
 
 
 @pytest.mark.parametrize("wanted", GOOD)
@@ -258,3 +258,12 @@ def test_a_next_slipped_in_at_a_later_step_is_not_followed(site: Site) -> None:
     data = {**page.form_with("code").fields, "code": site.omar.code(), **evil}
     answer = browser.open(f"/login/code?{urlencode(evil)}", "POST", data=data)
     assert answer.headers["Location"] == "/account/activity"
+
+
+def test_of_several_tabs_at_the_sign_in_each_leads_to_its_own_page(browser: Browser, omar: Person) -> None:
+    """Whoever has signed in in one of them is signed in in all. Half a sign-in leads to what is due."""
+    half = give_password(browser, omar)
+    assert browser.get("/login?next=/account/activity").path == "/login/code"
+    browser.submit(half, code=omar.code())
+    for path, page in {"/account/activity": "Activity", "//evil.test": "Security", "": "Security"}.items():
+        assert browser.get(f"/login?next={path}").h1 == page

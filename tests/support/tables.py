@@ -23,7 +23,7 @@ def count(app: Flask, table: Any, *where: Any) -> int:
 
 def rows(app: Flask, table: Any) -> list[dict[str, Any]]:
     with app.app_context():
-        return list(table.select().dicts())
+        return list(table.select().order_by(table._meta.primary_key).dicts())  # which PostgreSQL does not by itself
 
 
 def kinds(app: Flask) -> list[str]:
