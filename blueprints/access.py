@@ -43,7 +43,8 @@ def recovery_codes_required(view: View) -> View:
 
 
 def step_up_required(view: View) -> View:
-    """A signed-in person must have given password and six-digit code in the last STEP_UP_SECONDS of this session."""
+    """A signed-in person must have given password and six-digit code in the last STEP_UP_SECONDS of this session. A
+    view that is public as well never opens: which of the two was meant nobody can tell."""
     return _after_step_up(view, lambda session: session.verified_at or 0)
 
 
@@ -53,16 +54,16 @@ def step_up_or_recovery_required(view: View) -> View:
 
 
 def group_required(name: str) -> Callable[[View], View]:
-    """A signed-in person must be in this group. A view that is public as well never opens: which of the two was meant
-    nobody can tell. ValueError when no group can have this name."""
+    """A signed-in person must be in this group. A view that is public as well never opens. ValueError when no group can
+    have this name."""
     if not groups.is_name(name):
         raise ValueError(f"{name!r} can't be a group: use up to 32 small letters, numbers and dashes.")
 
     def mark(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
-            person, is_public = signed_in_person(), getattr(_asked_for(), "is_public", False)
-            if is_public or person is None or not person.is_in(name):
+            person = signed_in_person()
+            if _is_public() or person is None or not person.is_in(name):
                 abort(403)
             return view(*args, **kwargs)  # type: ignore[no-any-return]
 
@@ -74,6 +75,8 @@ def group_required(name: str) -> Callable[[View], View]:
 def _after_step_up(view: View, given_at: Callable[[Session], int]) -> View:
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
+        if _is_public():
+            abort(403)
         session, since = current_session(), now() - current_app.config["STEP_UP_SECONDS"]
         if session.is_signed_in and not since < given_at(session) <= now():
             answer_in_place()
@@ -144,10 +147,14 @@ def _asked_for() -> Callable[..., Any] | None:
     return current_app.view_functions.get(request.endpoint or "")
 
 
+def _is_public() -> bool:
+    return getattr(_asked_for(), "is_public", False)
+
+
 def _closed_view() -> Callable[..., Any] | None:
     """Return the view of this request, unless anyone may open it or there is none."""
     view = _asked_for()
-    return None if view is None or getattr(view, "is_public", False) or is_file(request.endpoint or "") else view
+    return None if view is None or _is_public() or is_file(request.endpoint or "") else view
 
 
 def _open_at(view: Callable[..., Any]) -> tuple[Step, ...]:

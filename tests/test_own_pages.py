@@ -118,6 +118,25 @@ def test_who_may_not_open_a_page_is_told_as_whom_they_are_signed_in(browser: Bro
     assert "You're signed in as omar@example.com, who may not open it." in page.text
 
 
+@pytest.mark.parametrize("public_first", [True, False])
+def test_a_page_that_is_public_and_asks_who_one_is_never_opens(
+    app: Flask, browser: Browser, omar: Person, public_first: bool
+) -> None:
+    marks = [access.public, access.step_up_required]
+    outer, inner = marks if public_first else reversed(marks)
+    app.add_url_rule("/both", "both", outer(inner(lambda: "both")))
+    app.add_url_rule("/one", "one", access.step_up_required(lambda: "one"))
+
+    def statuses() -> list[int]:
+        return [bare(browser, path, "GET").status_code for path in ("/both", "/one")]
+
+    assert statuses() == [403, 303]
+    give_password(browser, omar)
+    assert statuses() == [403, 303]
+    browser.submit("/login/code", code=omar.code())
+    assert statuses() == [403, 200]
+
+
 # Scripts --------------------------------------------------------------------------------------------------------------
 
 

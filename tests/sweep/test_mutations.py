@@ -157,9 +157,10 @@ MUTATIONS = [
         "people enumeration",
     ),
     # The sequence
-    Mutation("signed in is the default", f"{ACCESS}:_closed_view", always("is_public"), "steps structure"),
+    Mutation("signed in is the default", f"{ACCESS}:_closed_view", always("_is_public"), "steps structure"),
     Mutation("a page for a group wants the group", f"{ACCESS}:group_required", unsaid("is_in"), "groups"),
-    Mutation("and is not public", f"{ACCESS}:group_required", unsaid("is_public"), "groups"),
+    Mutation("and is not public", f"{ACCESS}:group_required", unsaid("_is_public"), "groups"),
+    Mutation("nor one for who has just proved it", f"{ACCESS}:_after_step_up", never("_is_public"), "own_pages"),
     Mutation("a step opens its own pages", f"{ACCESS}:_answer_in_place_of", never("_open_at"), "steps"),
     Mutation("a password is looked at again", f"{SESSIONS}:start", never("has_kept_password"), "between_steps"),
     Mutation(
