@@ -19,7 +19,7 @@ from flask_wtf.csrf import CSRFError, CSRFProtect
 from gunicorn.http.errors import ParseException
 from jinja2 import ChoiceLoader, FileSystemLoader
 from peewee import IntegrityError
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import database
@@ -143,7 +143,7 @@ def _watch_requests(app: Flask) -> None:
     """What is done before every view, in this order, and after it."""
     app.before_request(access.turn_scripts_away)
     app.before_request(_refuse_foreign_requests)
-    app.before_request(_limit_our_bodies)
+    app.before_request(_limit_bodies)
     CSRFProtect(app)
     app.before_request(access.gate)
     app.after_request(partial(_add_headers, _page_headers(app.config["APPS"])))
@@ -224,10 +224,13 @@ def _is_link() -> bool:
     return request.path.startswith("/welcome/")
 
 
-def _limit_our_bodies() -> None:
-    """MAX_CONTENT_LENGTH is for pages of one's own: no form of ours needs more than this."""
+def _limit_bodies() -> None:
+    """MAX_CONTENT_LENGTH is for pages of one's own: no form of ours needs more. A form that comes in chunks, without a
+    length, is refused as well: werkzeug would cut it at the limit and say nothing."""
     if access.is_ours(request.endpoint):
         request.max_content_length = OUR_BODY_LIMIT_BYTES
+    if "Transfer-Encoding" in request.headers and request.form and getattr(request.stream, "is_exhausted", False):
+        raise RequestEntityTooLarge
 
 
 def _page_headers(apps: Mapping[str, str]) -> dict[str, str]:
