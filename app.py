@@ -149,6 +149,7 @@ def _watch_requests(app: Flask) -> None:
     app.after_request(partial(_add_headers, _page_headers(app.config["APPS"])))
     manager = LoginManager(app)
     manager.session_protection = None  # it would write a hash of address and browser into the cookie
+    manager.anonymous_user = session.Stranger
     manager.request_loader(_load_user)
 
 

@@ -6,6 +6,7 @@ from functools import cache
 from flask import Flask, Request, current_app, g, redirect, request, url_for
 from flask import session as cookie
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask_login import AnonymousUserMixin
 from flask_wtf.csrf import generate_csrf
 from itsdangerous import BadSignature
 from werkzeug.wrappers import Response
@@ -52,6 +53,16 @@ class Cookies(SecureCookieSessionInterface):
             return self.session_class(self.get_signing_serializer(app).loads(sent))  # type: ignore[union-attr]
         except BadSignature:
             return self.session_class()
+
+
+class Stranger(AnonymousUserMixin):  # type: ignore[misc]
+    """Flask-Login's current_user where nobody is signed in: a public page may ask it what it asks a person."""
+
+    email = ""
+    is_admin = False
+
+    def is_in(self, _group: str) -> bool:
+        return False
 
 
 def visit() -> Visit:

@@ -118,6 +118,20 @@ def test_who_may_not_open_a_page_is_told_as_whom_they_are_signed_in(browser: Bro
     assert "You're signed in as omar@example.com, who may not open it." in page.text
 
 
+def test_a_public_page_may_ask_who_is_there_whoever_opens_it(app: Flask, browser: Browser, omar: Person) -> None:
+    asks = "{{ current_user.email }} {{ current_user.is_admin }} {{ current_user.is_in('people') }}"
+    app.add_url_rule("/who", "who", access.public(lambda: render_template_string(asks)))
+
+    def answer() -> str:
+        return str(bare(browser, "/who", "GET").text)
+
+    assert answer() == " False False"
+    page = give_password(browser, omar)
+    assert answer() == " False False", "not before the second factor"
+    browser.submit(page, code=omar.code())
+    assert answer() == "omar@example.com False True"
+
+
 @pytest.mark.parametrize("public_first", [True, False])
 def test_a_page_that_is_public_and_asks_who_one_is_never_opens(
     app: Flask, browser: Browser, omar: Person, public_first: bool
