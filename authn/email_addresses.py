@@ -31,7 +31,7 @@ def read_list(typed: str) -> tuple[dict[str, int], dict[int, Refusal]]:
     found, wrong = dict[str, int](), dict[int, Refusal]()
     for number, line in lines.items():
         address = fold(line)
-        if address is None or re.search("[,;<>]", address):
+        if address is None or re.search('[",;<>]', address):
             wrong[number] = NoAddress(number, line[:_LONGEST_SHOWN])
         elif address in found:
             wrong[number] = SameAddress(number, address)

@@ -129,6 +129,10 @@ WRONG = {
             "Line 2 isn't an email address: nora@example.com;",
         ],
     ),
+    "a line of a spreadsheet": (
+        ['"nora@example.com"'],
+        ['Line 1 isn\'t an email address: "nora@example.com"'],
+    ),
     "a comma of another width": (
         ["nora@example.com\uff0c"],
         ["Line 1 isn't an email address: nora@example.com\uff0c"],
