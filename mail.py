@@ -16,7 +16,7 @@ from smtplib import SMTP, SMTP_SSL, SMTPException
 from threading import Thread
 from time import monotonic, sleep
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from authn.events import EventKind
 from authn.links import LinkPurpose
@@ -60,7 +60,8 @@ class Mailer:
     def __init__(self, url: str, site: str, site_url: str, contact: str) -> None:
         self._server, self._site, self._site_url, self._contact = urlsplit(url), site, site_url, contact
         self._host = urlsplit(site_url).hostname or ""
-        self._sender = parse_qs(self._server.query).get("from", [f"no-reply@{self._host}"])[0]
+        sender = self._server.query.removeprefix("from=")  # a plus in it is no space
+        self._sender = unquote(sender) or f"no-reply@{self._host}"
         self._queue: Queue[Job] = Queue(_LONGEST_QUEUE)
 
     def __call__(self, _store: Any, event: Event) -> None:
@@ -168,7 +169,8 @@ class Mailer:
         message["To"], message["From"], message["Subject"] = to, self._sender, subject
         message["Date"], message["Message-ID"] = datetime.now(UTC), make_msgid(domain=self._host)
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answering machine answers it
-        if [address.addr_spec for address in message["To"].addresses] != [to]:
+        read = [(address.addr_spec, f"{address.username}@{address.domain}") for address in message["To"].addresses]
+        if read != [(to, to)]:  # quoted as a whole it would have no domain, and be read as what the quotes enclose
             raise ValueError("no header can hold the address")
         text = "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs) + "\n"
         is_short = text.isascii() and max(map(len, text.splitlines())) <= _WIDTH
