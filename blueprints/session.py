@@ -5,7 +5,7 @@ from functools import cache
 
 from flask import Flask, Request, current_app, g, redirect, request, url_for
 from flask import session as cookie
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask_login import AnonymousUserMixin
 from flask_wtf.csrf import generate_csrf
 from itsdangerous import BadSignature
@@ -53,6 +53,13 @@ class Cookies(SecureCookieSessionInterface):
             return self.session_class(self.get_signing_serializer(app).loads(sent))  # type: ignore[union-attr]
         except BadSignature:
             return self.session_class()
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Write what has changed. An answer that brings the cookie is nobody's to keep, whatever its view says: from a
+        cache others would get it too."""
+        super().save_session(app, session, response)  # type: ignore[arg-type]
+        if session.modified:
+            response.headers["Cache-Control"] = "no-store"
 
 
 class Stranger(AnonymousUserMixin):  # type: ignore[misc]

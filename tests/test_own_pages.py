@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from flask import Blueprint, Flask, Response, abort, render_template_string, request
+from flask import Blueprint, Flask, Response, abort, flash, render_template_string, request
 
 from blueprints import access
 from blueprints.paths import home
@@ -342,6 +342,20 @@ def test_no_answer_of_ours_is_kept_whatever_is_said_for_all(app: Flask, omar: Pe
     answers.append(browser.open("/board/safe/x"))
     assert [answer.status for answer in answers] == [303, 200, 404, 400, 200, 200, 403, 403, 303]
     assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
+
+
+def test_an_answer_that_brings_the_cookie_is_kept_by_nobody(app: Flask, browser: Browser, omar: Person) -> None:
+    def greet(word: str) -> Response:
+        if word == "new":
+            flash("A notice, which goes into the cookie.")
+        return Response(word, mimetype="text/plain", headers={"Cache-Control": "public, max-age=3600"})
+
+    app.add_url_rule("/greet/<word>", "greet", greet)
+    sign_in(browser, omar)
+    assert bare(browser, "/greet/old", "GET").headers["Cache-Control"] == "public, max-age=3600"
+    answer = bare(browser, "/greet/new", "GET")
+    assert answer.headers["Set-Cookie"].startswith("session=")
+    assert answer.headers.getlist("Cache-Control") == ["no-store"]
 
 
 def test_more_may_be_sent_to_a_page_of_ones_own_and_no_more_to_ours(own_app: Any, make_person: Any) -> None:
