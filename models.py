@@ -54,6 +54,11 @@ class User(Table):
         """Return whether somebody who knows the password seems to guess six-digit codes."""
         return self.wrong_codes >= TELLING_WRONG_CODES
 
+    @property
+    def is_reset(self) -> bool:
+        """Return whether a reset took the password away and no link has brought another one yet."""
+        return self.password_hash is None and self.password_changed_at is not None
+
     def is_in(self, group: str) -> bool:
         """Return whether the person is in the group: everybody is in people, and admins are in admins."""
         return group in groups.every(self.groups, self.is_admin)

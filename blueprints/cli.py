@@ -122,6 +122,8 @@ def invite(emails: tuple[str, ...], mail: bool) -> None:
     if mail and mailer is None:
         raise click.ClickException("MAIL_URL is not set, so that nothing can be mailed.")
     addresses, not_mailed = list(dict.fromkeys(map(_address, emails))), 0
+    if mail:
+        _refuse_to_mail_a_reset(addresses)
     for address in addresses:
         people.add(address, None, command_line())  # or the person is here already
         token = people.invite(_person(address), command_line())
@@ -132,6 +134,15 @@ def invite(emails: tuple[str, ...], mail: bool) -> None:
             _echo_link(address, token)
     if not_mailed:
         raise click.ClickException(f"{not_mailed} of {len(addresses)} could not be mailed: hand those links over.")
+
+
+def _refuse_to_mail_a_reset(addresses: list[str]) -> None:
+    """A link for somebody who was reset ends in a new app: mail alone must not bring it, whatever it is called."""
+    for person in filter(None, map(User.find, addresses)):
+        if person.is_reset:
+            raise click.ClickException(
+                f"{person.email} was reset: make sure who is asking, and hand them a link made without --mail."
+            )
 
 
 @users.command("reset-mfa", help="Take away a person's app, keys, code and password, and make a link to begin again.")

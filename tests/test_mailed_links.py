@@ -162,3 +162,17 @@ def test_the_link_of_a_reset_is_never_mailed(
         assert Browser(app).open(path).status == 200
         assert path.rpartition("/")[2] not in "".join(mail.get_content() for mail in told)
     assert run(app, "users", "reset-mfa", omar.email, "--mail").exit_code == 2
+
+
+@pytest.mark.databases
+def test_who_was_reset_is_mailed_no_invitation_in_place_of_that_link(app: Flask, omar: Person, inbox: Inbox) -> None:
+    path = link(app, "reset-mfa", omar.email)
+    assert inbox.next()["Subject"] == "Sparekey: Your sign-in was reset"
+    before = everything(app)
+    said = refusal(run(app, "users", "invite", "nora@example.com", omar.email, "--mail"))
+    assert said == "omar@example.com was reset: make sure who is asking, and hand them a link made without --mail."
+    assert everything(app) == before, "not even Nora is added"
+    assert run(app, "users", "invite", "nora@example.com", "--mail").exit_code == 0
+    assert inbox.next()["To"] == "nora@example.com"
+    Browser(app).submit(path, new_password=NEW_PASSWORD)
+    assert run(app, "users", "invite", omar.email, "--mail").exit_code == 0
