@@ -158,10 +158,11 @@ def reset_mfa(email: str) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--none", "in_none", is_flag=True, help="Take the person out of every group.")
 def set_groups(email: str, names: tuple[str, ...], in_none: bool) -> None:
-    if names and in_none:
+    typed = groups.split(" ".join(names))
+    if names and (in_none or not typed):
         raise click.ClickException("Give names or --none, and not both.")
     if names or in_none:
-        _fail(people.set_groups(_person(email), groups.split(" ".join(names)), command_line()))
+        _fail(people.set_groups(_person(email), typed, command_line()))
     user = _person(email)
     click.echo(f"{user.email} is in {user.groups.replace(',', ', ') or 'no group'}.")
     if names or in_none:

@@ -149,11 +149,12 @@ def test_the_command_sets_all_groups_of_a_person_and_says_them(app: Flask, omar:
     ("typed", "reason"),
     [
         (["ops", "--none"], "Give names or --none, and not both."),
+        ([""], "Give names or --none, and not both."),
         (["ops", "o.ps"], "A group can't be called “o.ps”: use up to 32 small letters, numbers and dashes."),
         (["admins"], "Leave out “admins”: everybody is in the group people, and every admin in the group admins."),
         ([f"g{number}" for number in range(51)], "Use at most 50 groups."),
     ],
-    ids=["names and none", "a bad one", "a given one", "too many"],
+    ids=["names and none", "an empty one", "a bad one", "a given one", "too many"],
 )
 def test_a_command_that_cannot_be_meant_changes_nothing(
     app: Flask, omar: Person, typed: list[str], reason: str
