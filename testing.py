@@ -11,6 +11,7 @@ from flask_wtf.csrf import generate_csrf
 from werkzeug.test import TestResponse
 
 from authn import email_addresses
+from authn.groups import split
 from blueprints.messages import explain
 from database import check_migrations
 from flows import demo, people
@@ -60,6 +61,7 @@ def _session(address: str, admin: bool, groups: Iterable[str], context: Context)
     user = User.get(User.email == address)
     if not user.is_active:
         raise ValueError(f"{address} is deactivated, so that nobody signs in as them.")
-    if refusal := people.set_groups(user, groups, context):
+    names = split(groups) if isinstance(groups, str) else groups
+    if refusal := people.set_groups(user, names, context):
         raise ValueError(explain(refusal))
     return demo.sign_in(user, context, is_admin=admin)

@@ -78,6 +78,12 @@ def test_somebody_who_is_here_has_the_role_and_the_groups_that_are_asked_for(app
     assert len(rows(app, TotpAuthenticator)) == len(rows(app, User)) == 2
 
 
+def test_groups_may_be_one_text_as_on_the_page(app: Flask) -> None:
+    assert testing.signed_in(app, MAYA, groups="ops").get("/ops").text == "for ops"
+    testing.signed_in(app, MAYA, groups="wiki, ops")
+    assert rows(app, User)[0]["groups"] == "ops,wiki"
+
+
 @pytest.mark.parametrize("site_url", ["https://notices.example.org", "http://localhost:5000", "http://127.0.0.1"])
 def test_it_asks_where_the_site_is(make_app: Make, site_url: str) -> None:
     app = make_app("there", SITE_URL=site_url)
