@@ -291,7 +291,7 @@ def _while_there_is_a_database(page: Callable[[Any], ResponseReturnValue]) -> Ca
     """Handle what an error page raises itself: Flask does not."""
 
     def handle(error: Exception) -> ResponseReturnValue:
-        access.answer_in_place()
+        access.note_our_answer()
         try:
             return page(error)
         except (Superseded, IntegrityError) as gone:  # the person was deleted meanwhile
@@ -369,7 +369,7 @@ def _too_busy(_: TooBusy) -> ResponseReturnValue:
 
 
 def _database_unavailable(error: Exception) -> ResponseReturnValue:
-    access.answer_in_place()
+    access.note_our_answer()
     if isinstance(error, database.MISTAKES):
         raise error
     current_app.logger.error("the database is not available: %s", error)

@@ -79,7 +79,7 @@ def _after_step_up(view: View, given_at: Callable[[Session], int]) -> View:
             abort(403)
         session, since = current_session(), now() - current_app.config["STEP_UP_SECONDS"]
         if session.is_signed_in and not since < given_at(session) <= now():
-            answer_in_place()
+            note_our_answer()
             came_from = requested_path() if request.method == "GET" else local_part(request.referrer)
             return redirect(url_for("login.verify", next=safe_next(came_from, safe_next(requested_path()))), 303)
         return view(*args, **kwargs)  # type: ignore[no-any-return]
@@ -92,7 +92,7 @@ def is_ours(endpoint: str | None) -> bool:
     return endpoint in current_app.extensions["our_endpoints"]
 
 
-def answer_in_place() -> None:
+def note_our_answer() -> None:
     """Note that this answer is one of ours, in place of the view's."""
     g.view_answers = False
 

@@ -19,7 +19,7 @@ def safe_next(path: str, default: str = ACCOUNT) -> str:
     """Return the path if it is one page of this site that can be opened by GET, else the default.
 
     Browsers read backslashes, tabs and dots in ways of their own, so only plain paths pass."""
-    path = re.sub(r"(?<=[?&])notice=[^&#]*&?", "", path).rstrip("?&")  # an old one
+    path = re.sub(r"(?<=[?&])notice=[^&#]*&?", "", path).rstrip("?&")  # one that was shown
     endpoint = _page_at(path)
     return default if endpoint is None or endpoint == "login.password" or is_file(endpoint) else path
 
