@@ -17,7 +17,8 @@ EventKind = StrEnum(
     "RECOVERY_CODES_ENABLED RECOVERY_CODES_DISABLED KEYS_RESEALED EVENTS_PRUNED APP_OPENED",
 )
 
-# What somebody with the password alone, or nobody, can bring about as often as they like. Nothing of it is mailed.
+# What can be brought about as often as somebody likes who has the password alone, or nothing but a page that the person
+# opens. Nothing of it is mailed.
 REPEATABLE = frozenset(
     {
         EventKind.LINK_ASKED,
@@ -41,5 +42,6 @@ REPEATABLE = frozenset(
         EventKind.RECOVERY_CODE_BUSY,
         EventKind.RECOVERY_CODE_WHILE_OFF,
         EventKind.SECURITY_KEY_REFUSED,
+        EventKind.APP_OPENED,
     }
 )

@@ -493,9 +493,9 @@ def test_a_pass_lives_through_a_change_of_the_key_until_the_old_one_is_taken_out
 # Tickets --------------------------------------------------------------------------------------------------------------
 
 
-def ticket_for(window: Window) -> str:
+def ticket_for(window: Window, host: str = WIKI) -> str:
     """Where our host sends a signed-in browser back to."""
-    return str(window.open(window.ask(WIKI, "start").headers["Location"]).headers["Location"])
+    return str(window.open(window.ask(host, "start").headers["Location"]).headers["Location"])
 
 
 REFUSED = (
@@ -518,6 +518,18 @@ def test_a_ticket_works_once_in_one_browser(app: Flask, window: Window, omar: Pe
     assert refused(window.open(back)), "again"
     assert kinds(app).count(EventKind.APP_OPENED) == 1
     assert window.open(ticket_for(window)).status == 303
+
+
+def test_whoever_leads_a_signed_in_browser_here_again_and_again_fills_no_record(
+    app: Flask, window: Window, omar: Person
+) -> None:
+    """Any page can: a link to `start` is enough."""
+    put_into(app, omar, "ops")
+    sign_in(window, omar)
+    for host in (WIKI, GRAFANA, WIKI, WIKI):
+        assert window.open(ticket_for(window, host)).status == 303
+    opened = [(row["detail"], row["count"]) for row in rows(app, Event) if row["kind"] == EventKind.APP_OPENED]
+    assert sorted(opened) == [("grafana.example.org", 1), (HOST, 3)]
 
 
 @pytest.mark.parametrize(("seconds", "opens"), [(0, True), (59, True), (60, False), (3000, False)])
