@@ -254,7 +254,7 @@ def _add_headers(page_headers: Mapping[str, str], response: Response) -> Respons
         response.headers["Referrer-Policy"] = "no-referrer"  # or the next request would take it into the proxy's log
     if "Cache-Control" not in response.headers or not access.view_answers():
         response.headers["Cache-Control"] = "no-store"
-    if current_app.config["SITE_URL"].startswith("https:"):
+    if current_app.config["SITE_URL"] == f"https://{request.host.lower()}":  # it would hold for other hosts as well
         response.headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
     return response
 

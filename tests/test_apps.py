@@ -764,6 +764,18 @@ def test_an_unknown_host_is_refused_and_the_log_says_what_to_set(
     assert check(app, cookies, **{"X-Forwarded-Host": HOST, "X-Forwarded-Proto": "https"}) == 200
 
 
+def test_a_host_that_apps_does_not_name_yet_is_promised_nothing(app: Flask) -> None:
+    """HSTS with includeSubDomains in the answer of a proxy would close all of somebody else's sites that have no https
+    for two years, and taking the answer back would not open them."""
+    for host in UNKNOWN:
+        answer = raw(app, f"{WIKI}{ASKED}forward", **{"X-Forwarded-Host": host, "X-Forwarded-Proto": "https"})
+        assert answer.status_code == 400
+        assert "Strict-Transport-Security" not in answer.headers
+    for host in ("accounts.example.org", "ACCOUNTS.example.org", "accounts.example.org:443"):
+        answer = raw(app, f"{WIKI}/login", **{"X-Forwarded-Host": host, "X-Forwarded-Proto": "https"})
+        assert "Strict-Transport-Security" in answer.headers, host
+
+
 def test_hosts_are_compared_folded(app: Flask, window: Window, omar: Person) -> None:
     enter(window, omar)
     for host in ("WIKI.example.org", "wiki.EXAMPLE.org:443"):
