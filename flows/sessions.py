@@ -88,9 +88,11 @@ def touch(session: Session, now: int) -> None:
     Times that a clock said which ran ahead are put right: a session that is used ends within its limits. It is left out
     when the database is locked."""
     if abs(now - session.last_seen_at) >= min(60, store().settings["SESSION_IDLE_SECONDS"] // 10):
+        begun_at = min(session.created_at, now)
         with suppress(*UNAVAILABLE):
-            update = Session.update(last_seen_at=now, created_at=min(session.created_at, now))
+            update = Session.update(last_seen_at=now, created_at=begun_at)
             update.where(_is(session.id, session.token_digest)).execute()
+            session.created_at = begun_at  # a ticket names the session by it
 
 
 def end(session: Session, kind: EventKind, context: Context) -> None:

@@ -11,6 +11,7 @@ from flask import Flask
 from models import Session
 from tests.support.commands import link
 from tests.support.cookies import opened
+from tests.support.gates import APPS, WIKI, Window
 from tests.support.guesses import USED, WRONG
 from tests.support.lives import Step, prompted, recovery_code_typed, saved, signed_out
 from tests.support.pages import Browser, Page
@@ -110,6 +111,13 @@ def test_a_session_begun_a_little_ahead_and_used_ends_after_a_day(app, omar, clo
         assert is_signed_in(browser)
         clock.pass_by(10 * MINUTE)
     assert not is_signed_in(browser)
+
+
+def test_a_session_begun_a_little_ahead_enters_another_site_at_once(make_app, make_person, clock) -> None:
+    """Its beginning is put right on the way, and the ticket names the session by it."""
+    window, omar = Window(make_app(**APPS)), make_person("omar@example.com")
+    ahead_by(50, clock, lambda: sign_in(window, omar))
+    assert window.get(f"{WIKI}/").status == 200
 
 
 def test_the_list_of_sessions_leaves_out_one_that_only_a_wrong_clock_keeps_open(app, omar, clock) -> None:
