@@ -31,10 +31,10 @@ def answer_on_hosts_of_apps() -> ResponseReturnValue | None:
         _warn_of(host)
         return None
     g.app_host = host
-    if request.path == "/healthz":  # which says the same for any host
+    only_asks, answer = request.method in ("GET", "HEAD"), _ANSWERS.get(request.path)
+    if request.path == "/healthz" and only_asks:  # which says the same for any host
         return None
-    answer = _ANSWERS.get(request.path)
-    if answer is None or request.method not in ("GET", "HEAD"):
+    if answer is None or not only_asks:
         return _say("nothing-here", 405 if answer else 404, host=host)
     try:
         return answer(host)

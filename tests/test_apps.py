@@ -736,6 +736,9 @@ def test_the_host_of_an_app_serves_nothing_of_ours_and_ours_nothing_of_theirs(
         if path != "/healthz":
             answer = Browser.open(window, path, base_url=WIKI, buffered=True)
             assert (answer.status, answer.raw) == (404, "There is nothing here. Open wiki.example.org instead.\n"), path
+    for method in ("POST", "OPTIONS", "PUT"):
+        answer = Browser.open(window, "/healthz", method, base_url=WIKI)
+        assert (answer.status, answer.raw) == (404, "There is nothing here. Open wiki.example.org instead.\n"), method
     for what in ("check", "forward", "start", "enter"):
         assert window.open(f"{ACCOUNTS}{ASKED}{what}").status == 404
     assert window.open(f"{ACCOUNTS}/account").status == 200
