@@ -230,6 +230,18 @@ def test_the_api_of_an_app_stays_open_as_the_guide_says_and_is_told_no_name(gate
     assert gate.front.wiki.told() == {}
 
 
+def test_no_way_to_an_app_lets_a_client_say_from_where_it_comes(gate: Gate) -> None:
+    """An app that counts failures by address would count them for whom the client names."""
+    window = gate.inside(gate.person())
+    for path in ("/", "/api/1") if gate.front.which == "nginx" else ("/",):
+        claimed = {"X-Forwarded-For": "198.51.100.9", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.test"}
+        assert window.ask(f"{WIKI}{path}", **claimed).status_code == 200
+        arrived = {name.lower(): value for name, value in gate.front.wiki.arrived[-1][2]}
+        said = [arrived[name.lower()] for name in claimed]
+        assert said[:2] == ["127.0.0.1", "https"], path
+        assert said[2].startswith("wiki.example.org"), path
+
+
 @pytest.fixture
 def tab(gate: Gate) -> Iterator[Any]:
     """Of a real browser, for which the names lead to the proxy."""
