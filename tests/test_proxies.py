@@ -230,6 +230,13 @@ def test_the_api_of_an_app_stays_open_as_the_guide_says_and_is_told_no_name(gate
     assert gate.front.wiki.told() == {}
 
 
+def test_a_rule_of_the_server_that_hides_files_with_a_dot_does_not_hide_the_sign_in(gate: Gate) -> None:
+    if gate.front.which != "nginx":
+        return
+    window = gate.inside(gate.person(groups="ops"), f"{GRAFANA}/d/1")
+    assert window.ask(f"{GRAFANA}/.git/config").status_code == 403
+
+
 def test_no_way_to_an_app_lets_a_client_say_from_where_it_comes(gate: Gate) -> None:
     """An app that counts failures by address would count them for whom the client names."""
     window = gate.inside(gate.person())

@@ -138,12 +138,12 @@ def _nginx(folder: Path, port: int, site: int, wiki: int, grafana: int) -> list[
         r"/etc/ssl/\w+\.(pem|key)": rf"{folder}/site.\1",
     }
     api = next(block for block in blocks("What the app is told") if block.startswith("location /api/"))
-    app = app.replace(
-        "    location / {", api.replace("\n", "\n    ") + "location / {"
-    )  # as the guide says, by its side
+    app = app.replace("location / {", api.replace("\n", "\n    ") + "location / {")  # as the guide says, by its side
+    no_dots = "location ~ /\\. { deny all; }\n    location / {"  # a rule that many servers have
     (folder / "snippets").mkdir()
     (folder / "snippets" / "sparekey.conf").write_text(_placed(snippet, places))
-    apps = app.replace(":3000", f":{wiki}") + app.replace(":3000", f":{grafana}").replace("wiki.", "grafana.")
+    other = app.replace(":3000", f":{grafana}").replace("wiki.", "grafana.").replace("location / {", no_dots)
+    apps = app.replace(":3000", f":{wiki}") + other
     return _nginx_with(folder, _placed(ours + apps, places))
 
 
