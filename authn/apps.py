@@ -47,8 +47,8 @@ def is_digest(nonce_digest: str) -> bool:
 
 
 def local_path(asked_for: str) -> str:
-    """Return the path and query if a redirect may lead there, else "/": it is long, leads off the host or back to what
-    we serve on it, or holds what only some browsers understand."""
+    """Return the path and query if a redirect may lead there. Return "/" when it is too long, leads off the host or
+    back to what we serve on it, or holds what browsers understand in different ways."""
     path = re.split("[?#]", asked_for)[0]
     if len(asked_for) > _LONGEST_PATH or not _LOCAL.fullmatch(asked_for) or _RESERVED.search(_decoded(path)):
         return "/"

@@ -1,5 +1,5 @@
 """Security keys (W3C Web Authentication, level 3): what a browser is asked for, and whether what comes back answers
-it. Of the same answer given twice it knows nothing: that is the affair of flows/security_keys.py.
+it. Whether the same answer has come before it does not know: flows/security_keys.py sees to that.
 
 `fido2` is imported where an answer is looked at, so that a worker that never sees a key does not hold it."""
 
@@ -71,8 +71,8 @@ class Key:
     is_synced: bool  # whether it may be on several devices
 
     def is_a_copy(self, count: int) -> bool:
-        """Return whether the count that came with a new signature says that the key exists twice. Those that may be on
-        several devices count for each alone, and many do not count at all."""
+        """Return whether the count that came with a new signature says that the key exists twice. A key that may be on
+        several devices is never told so: each device counts for itself. Nor is one that always says 0."""
         return count <= self.count and (count, self.count) != (0, 0) and not self.is_synced
 
 
@@ -96,7 +96,7 @@ def options_to_add(site: Site, asked: bytes, user_id: int, email: str, known: It
         "pubKeyCredParams": [{"type": "public-key", "alg": each} for each in _PARAMETERS],
         "timeout": _TIMEOUT_MS,
         "excludeCredentials": _descriptors(known),
-        # The password comes before a key: to ask for a PIN as well would shut out who has forgotten it.
+        # The password was right already: to ask for a PIN as well would shut out people who have forgotten it.
         "authenticatorSelection": {"residentKey": "discouraged", "userVerification": "discouraged"},
         "attestation": "none",
     }
@@ -169,7 +169,7 @@ def _answering_key(answer: str, site: Site, asked: bytes, user_id: int, known: d
 
 
 def _read(answer: str, *names: str) -> dict[str, Any]:
-    """Return what fido2 is to see of the answer. It would take a number for so many zero bytes, and make them."""
+    """Return what fido2 is to see of the answer: texts alone. Of a number it would make that many zero bytes."""
     _require(len(answer) <= LONGEST_ANSWER)
     sent = json.loads(answer)
     texts = {name: sent["response"][name] for name in ("clientDataJSON", *names)}
@@ -185,7 +185,8 @@ def _server(site: Site) -> "Fido2Server":
     from fido2.server import Fido2Server
     from fido2.webauthn import PublicKeyCredentialRpEntity
 
-    # Its own check takes every port and every subdomain. The method __eq__ would take what is no text at all.
+    # Its own check takes every port and every subdomain. `site.url.__eq__` would take what is no text: it returns
+    # NotImplemented then, which counts as true.
     return Fido2Server(
         PublicKeyCredentialRpEntity(id=site.rp_id, name=site.name), verify_origin=lambda origin: origin == site.url
     )
@@ -202,7 +203,7 @@ def _check_client_data(text: str) -> None:
 
 
 def _check_flags(found: "AuthenticatorData") -> None:
-    """See that what is backed up may be."""
+    """See that no key says that it is backed up and that it must not be."""
     _require(found.is_backup_eligible() or not found.is_backed_up())
 
 
@@ -211,7 +212,7 @@ def _check_public_key(key: "CoseKey") -> None:
     _require(all(key[name] == value for name, value in _PARAMETERS[key[3]].items()))
     _require(all(len(key[name]) in lengths for name, lengths in _LENGTHS[key[3]].items()))
     with suppress(InvalidSignature):
-        key.verify(b"", b"")  # which raises something else if it is none, a point off the curve for example
+        key.verify(b"", b"")  # if the numbers are no key, a point off the curve for example, it raises something else
 
 
 def _require(condition: bool) -> None:

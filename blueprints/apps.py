@@ -17,7 +17,7 @@ from flows import apps, sessions
 
 bp = Blueprint("apps", __name__)
 
-_OURS = "/.sparekey/"  # what a proxy hands to us of its host
+_OURS = "/.sparekey/"  # what is under it on the host of an app the proxy hands to us
 _PASS, _START = "__Host-pass", "__Host-start-"
 _START_SECONDS, _MOST_STARTS = 600, 5
 
@@ -72,16 +72,16 @@ def check(host: str) -> Response:
 
 
 def forward(host: str) -> Response:
-    """The same for proxies that hand our answer to the browser: it is sent to sign in."""
+    """Say the same to a proxy that hands our answer on. Where `check` says 401, the browser is sent to sign in."""
     answer = check(host)
     return start(host) if answer.status_code == 401 else answer
 
 
 def start(host: str) -> Response:
     """Send a browser to our host, with a nonce that only it can show when it comes back."""
-    if not _is_navigation():  # nobody can sign in there
+    if not _is_navigation():  # but a script, or an image: nobody can sign in there
         return _bare(401)
-    if len(_cookies(_PASS)) > 1:  # which would be refused again when it comes back
+    if len(_cookies(_PASS)) > 1:  # it would come back with a ticket and be refused all the same
         return _say("two-passes", 400, host=host)
     nonce = tokens.generate()
     digest = tokens.digest(nonce)
@@ -126,6 +126,7 @@ _ANSWERS = {_OURS + view.__name__: view for view in (check, forward, start, ente
 
 
 def _is_navigation() -> bool:
+    """Return whether a browser opens a page here. One that is too old to say so asks for html when it does."""
     mode = request.headers.get("Sec-Fetch-Mode")
     return mode == "navigate" if mode else "text/html" in request.headers.get("Accept", "")
 

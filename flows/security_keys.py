@@ -85,8 +85,8 @@ def remove(session: Session, key_id: int, context: Context) -> Refusal | None:
 
 
 def ask_only_for_keys(session: Session, on: bool, context: Context) -> Refusal | None:
-    """Accept no six-digit code of this person any more, or accept them again. Sign-ins that are at the challenge end,
-    so that none goes on that was begun under the other rule."""
+    """Accept no six-digit code of this person any more, or accept them again. The person's unfinished sign-ins end: no
+    one of them passes the challenge under a rule that was changed meanwhile."""
     user = session.user
     with sessions.locked_session(session, context):
         if on and not _has_a_spare(user):
