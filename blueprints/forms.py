@@ -223,6 +223,10 @@ class ReasonForm(Form):
 class GroupsForm(Form):
     groups = TextField("Groups", filters=[one_line])
 
+    def validate_groups(self, field: Field) -> None:
+        if not field.raw_data:  # an empty field means no group, and a form without it nothing
+            raise ValidationError("Say which groups, or leave the field empty for none")
+
     @property
     def names(self) -> list[str]:
         return groups.split(self.groups.data or "")

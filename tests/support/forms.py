@@ -52,10 +52,11 @@ class Site:
         return sorted(rows(self.app, table), key=lambda row: next(iter(row.values())))
 
     def tables(self, *without: type) -> dict[str, Any]:
-        """What all tables hold, but for when a session was last seen."""
+        """What all tables hold, but for when a session was last seen and how many answers of a key it had refused."""
         found = {table.__name__: self.rows(table) for table in TABLES if table not in without}
         for session in found["Session"]:
             session.pop("last_seen_at")
+            session.pop("refused_answers")
         return found
 
     def id_of(self, person: Person) -> int:
