@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import crowds, statements, timings
+from benchmarks import closed_page, crowds, statements, timings
 from benchmarks.figures import Row, table
 from benchmarks.sites import ROOT, Site
 
@@ -30,22 +30,32 @@ def main() -> int:
 
 
 def measure(folder: Path, *, quick: bool) -> list[Row]:
-    seconds, people, crowd = (1.0, 100, 1_000) if quick else (120.0, 4_000, 1_000_000)
+    seconds, people, crowd, turns = (1.0, 100, 1_000, 20) if quick else (120.0, 4_000, 1_000_000, 4_000)
     rounds, visitors, floods, idle_seconds = (1, 10, 1, 0.5) if quick else (10, 200, 3, 5.0)
     logging.getLogger("sparekey").handlers = [logging.NullHandler()]  # in this process; the servers write theirs
     tell("filling two sites")
     small, large = Site.make(folder / "small", people), Site.make(folder / "large", people, crowd)
     tell("timing each step")
     rows = timings.measure(small, large, seconds)
+    tell("a closed page of your own")
+    rows += closed_page.measure(Site.make(folder / "own", 100), turns)
     tell("counting statements")
-    rows += statements.count(Site.make(folder / "counted", 3))
+    rows += statements.count(Site.make(folder / "counted", 4))
     tell("proxies that ask")
     rows += crowds.ask(Site.make(folder / "asked", 1), seconds / 10)
+    tell("a worker with everything on")
+    rows += idle_memory(Site.make(folder / "idle", 20))
     tell("one code in many browsers")
     rows += crowds.one_code(Site.make(folder / "race", 50), rounds)
     tell("floods of sign-ins")
     flooded = Site.make(folder / "flood", floods * (visitors + 10) + 30)
     return rows + crowds.flood(flooded, visitors, floods, idle_seconds)
+
+
+def idle_memory(site: Site) -> list[Row]:
+    """A worker that has served sign-ins, with every feature on: recovery codes are."""
+    with site.served(MAIL_URL="smtp://127.0.0.1:9?from=accounts@example.org", TRUSTED_PROXIES="1"):
+        return [Row("memory of an idle worker, all features on", site.memory(), "MiB", promise="<= 64")]
 
 
 def tell(what: str) -> None:

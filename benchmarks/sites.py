@@ -85,7 +85,7 @@ class Site:
 
     @contextmanager
     def served(self, *options: str, **settings: str) -> Iterator[None]:
-        command, settings = ["app:create_app()", *options], {**self.settings, **settings}
+        command, settings = ["benchmarks.own_page:create_app()", *options], {**self.settings, **settings}
         with gunicorn(command, self.folder, settings) as (self.port, pid):
             self.workers = tuple(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
             for _ in range(3):  # what is done the first time takes longer
@@ -107,8 +107,12 @@ class Site:
             user, session = User.get(User.email == person.email), Session(next_path="")
             with locked(context := Context(int(time.time()), "127.0.0.1"), user):
                 sessions.begin(session, user, context)
+        return Visitor(self.port, self.cookie(session.token))
+
+    def cookie(self, token: str) -> str:
+        """The session's cookie of a browser that was given this token."""
         signer: Any = self.app.session_interface.get_signing_serializer(self.app)  # type: ignore[attr-defined]
-        return Visitor(self.port, signer.dumps({"token": session.token}))
+        return str(signer.dumps({"token": token}))
 
     def give_key(self, person: Person) -> SecurityKey:
         """A key on the person's account, as if it had been there for long."""
@@ -145,7 +149,9 @@ def _add(email: str, password_hash: str) -> Person:
 
 
 @contextmanager
-def gunicorn(command: list[str], folder: Path, settings: dict[str, str]) -> Iterator[tuple[int, int]]:
+def gunicorn(
+    command: list[str], folder: Path, settings: dict[str, str], python: str = sys.executable
+) -> Iterator[tuple[int, int]]:
     """Serve on a free port of this machine, otherwise as gunicorn.conf.py has it; the port, and the process id."""
     with socket.socket() as listener, (folder / "server.log").open("ab") as log:
         # gunicorn does so as well, but may be later than the first visitor.
@@ -154,7 +160,7 @@ def gunicorn(command: list[str], folder: Path, settings: dict[str, str]) -> Iter
         listener.listen(512)
         port, options = listener.getsockname()[1], ["--bind", f"fd://{listener.fileno()}", "--graceful-timeout=1"]
         server = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", *options, *command],
+            [python, "-m", "gunicorn", *options, *command],
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], **{f"FLASK_{key}": value for key, value in settings.items()}},
             pass_fds=[listener.fileno()],

@@ -10,6 +10,7 @@ from typing import Any
 from werkzeug.serving import make_server
 
 from authn import totp
+from benchmarks.closed_page import OWN
 from benchmarks.figures import Row
 from benchmarks.sites import PASSWORD, Person, Site
 from benchmarks.visitor import Answer, Visitor, options_in
@@ -28,6 +29,7 @@ def count(site: Site) -> list[Row]:
         return view()
 
     site.app.view_functions["account.overview"] = watched
+    site.app.add_url_rule("/ok", "ok", lambda: "ok")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", 0, site.app)
     site.port, counted = server.port, dict[str, int]()
@@ -39,7 +41,9 @@ def count(site: Site) -> list[Row]:
         said.clear()
     server.shutdown()
     before_a_page = Row("SQL statements before a signed-in page's own", before[0], promise="<= 1")
-    return [before_a_page, *(Row(f"SQL statements, {step}", number) for step, number in counted.items())]
+    promises = {OWN: "<= 1"}
+    rows = [Row(f"SQL statements, {step}", number, promise=promises.get(step, "")) for step, number in counted.items()]
+    return [before_a_page, *rows]
 
 
 def _flow(site: Site) -> Iterator[tuple[str, Answer]]:
@@ -50,6 +54,7 @@ def _flow(site: Site) -> Iterator[tuple[str, Answer]]:
     yield "GET /login/code", visitor.get("/login/code")
     yield "POST /login/code", visitor.post("/login/code", code=person.code())
     yield "GET /account", visitor.get("/account")
+    yield OWN, visitor.get("/ok")
     person, visitor = next(site.people), Visitor(site.port)
     key = site.give_key(person)
     visitor.get("/login")

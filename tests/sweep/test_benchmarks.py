@@ -7,20 +7,32 @@ from pathlib import Path
 
 from tests.support.servers import ROOT
 
-STEPS = ("GET /login", "POST /login", "GET /login/code", "POST /login/code", "POST /login/recovery", "GET /account")
+OWN = "a closed page of your own"
+STEPS = (
+    "GET /login",
+    "POST /login",
+    "GET /login/code",
+    "POST /login/code",
+    "POST /login/recovery",
+    "GET /account",
+    OWN,
+)
 TIMED = {
+    OWN,
     "POST /login",
     "POST /login/code",
     "POST /login/recovery",
     *(f"{step} with 1,100 people" for step in STEPS),
     "GET /login by many at once",
     "/.sparekey/check by many at once",
+    "memory of an idle worker, all features on",
     "a worker's memory, above idle",
     "what the last flood left",
     "a signed-in page",
 }
 AT_ANY_SCALE = {
     "SQL statements before a signed-in page's own",
+    f"SQL statements, {OWN}",
     "20 browsers send one recovery_code at once: sign-ins",
     "20 browsers send one code at once: sign-ins",
     "answers 5xx to these browsers",
