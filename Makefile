@@ -5,7 +5,7 @@ INSTANCE ?= $(CURDIR)/instance
 BIN := .venv/bin
 APP ?= app
 
-.PHONY: install run seed example test sweep lint bench pictures lock
+.PHONY: install run seed example test sweep lint bench figures pictures lock
 
 install: .venv/ready
 
@@ -64,6 +64,10 @@ bench: install
 	@$(MAKE) --no-print-directory .venv/peers/ready || echo "The peers can't be installed here: their rows are left out." >&2
 	@$(BIN)/python -m benchmarks
 
+# docs/benchmarks.md and its picture, from the last run.
+figures: .venv/peers/ready
+	@.venv/peers/bin/python -m benchmarks.report
+
 # Flask-Security, and what draws, in an environment of their own: the product needs neither.
 .venv/peers/ready: benchmarks/requirements.txt
 	@$(PYTHON) -m venv .venv/peers
@@ -74,7 +78,8 @@ bench: install
 pictures: install
 	@$(BIN)/python -m docs.pictures
 
-# Only when pyproject.toml's dependencies change; needs uv.
+# Only when the dependencies of pyproject.toml or of the benchmarks change; needs uv.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --extra postgres -o requirements.txt pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --extra postgres --extra dev -o requirements-dev.txt pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o benchmarks/requirements.txt benchmarks/requirements.in
