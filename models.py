@@ -127,11 +127,13 @@ class Session(Table):
         return bool(cls.select().where(cls.id == session_id, cls.step == Step.SIGNED_IN).exists())
 
     @classmethod
-    def signed_in(cls, user: User, now: int) -> "list[Session]":
-        """Return where the person is signed in, the latest seen first."""
-        sessions = cls.select().where(cls.user == user, cls.step == Step.SIGNED_IN)
-        latest_first = sessions.order_by(cls.last_seen_at.desc(), cls.id.desc())
-        return [session for session in latest_first if session.expires_at(now) > now]
+    def signed_in(cls, user: User, now: int, most: int) -> "list[Session]":
+        """Return where the person is signed in, the latest seen first, no more than so many."""
+        settings = store().settings
+        in_use = cls.last_seen_at.between(*clocks.bounds(settings["SESSION_IDLE_SECONDS"], now))
+        young = cls.created_at.between(*clocks.bounds(settings["SESSION_LIFETIME_SECONDS"], now))
+        live = cls.select().where(cls.user == user, cls.step == Step.SIGNED_IN, in_use, young)
+        return list(live.order_by(cls.last_seen_at.desc(), cls.id.desc()).limit(most))
 
     @property
     def is_signed_in(self) -> bool:

@@ -1,5 +1,7 @@
 """Security: the ways a person signs in, where they are signed in, what happened, and changing it."""
 
+from typing import Any
+
 from flask import Blueprint, abort, current_app, redirect, url_for
 from flask.typing import ResponseReturnValue
 
@@ -22,7 +24,7 @@ from blueprints.messages import explain
 from blueprints.session import context, current_session, go_on, now
 from flows import people, recovery, second_factor, security_keys, sessions
 from flows.transactions import Superseded
-from models import Event, Invitation, RecoveryCode, Session, recovery_codes_are_on
+from models import Event, Invitation, RecoveryCode, Session, User, recovery_codes_are_on
 
 bp = Blueprint("account", __name__)
 
@@ -46,9 +48,15 @@ def overview() -> ResponseReturnValue:
         saved_code=RecoveryCode.saved(user).first(),
         sites=[host for host, group in current_app.config["APPS"].items() if user.is_in(group)],
         unsaved_code=RecoveryCode.shown_in(session, now()),
-        sessions=Session.signed_in(user, now()),
+        **_signed_in(user),
         events=Event.page(user, None, _RECENT),
     )
+
+
+def _signed_in(user: User) -> dict[str, Any]:
+    """Return the latest places where the person is signed in, and how many these are when there are more."""
+    found = first_page(Session.signed_in(user, now(), PAGE + 1))
+    return {"sessions": found["rows"], "latest": PAGE if found["more"] else None}
 
 
 @bp.get("/account/activity")

@@ -114,7 +114,7 @@ def revoke(session: Session, session_id: int, context: Context) -> Refusal | Non
 def revoke_others(session: Session, context: Context) -> Refusal | None:
     """End every other session of the person, finished or not. Say so when none of them was signed in."""
     with locked_session(session, context):
-        signed_in = len(Session.signed_in(session.user, context.now)) > 1
+        signed_in = len(Session.signed_in(session.user, context.now, 2)) > 1
         end_others(session)
         record(EventKind.SESSION_REVOKED, context, session.user, "all others")
     return None if signed_in else NoSuchSession()

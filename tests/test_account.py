@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from models import User
+from models import Session, User
 from tests.support.pages import Browser, Page
 from tests.support.people import (
     NEW_PASSWORD,
@@ -95,6 +95,23 @@ def test_signing_out_everywhere_else(app: Flask, omar: Person, clock) -> None:
     half.open("/logout", method="POST", data=half.get("/mfa/recovery-code").form_with("saved").fields)
     page = here.press(here.get("/account"), "Sign out everywhere else")
     assert page.notice.startswith("You weren't signed in anywhere else.")
+
+
+def test_of_very_many_sessions_the_latest_are_shown_and_all_are_ended(app: Flask, omar: Person, clock) -> None:
+    """So the page takes no longer for somebody whose script signs in again and again."""
+    browser = Browser(app)
+    page = sign_in(browser, omar)
+    (row,) = rows(app, Session)
+    mine = {name: value for name, value in row.items() if name != "id"}
+    for number in range(1, 52):
+        with app.app_context():
+            copy = {**mine, "token_digest": f"{number:064x}", "remote_addr": f"198.51.100.{number}"}
+            Session.insert({**copy, "last_seen_at": mine["last_seen_at"] - number}).execute()
+        page = browser.get("/account")
+        assert page.text.count("198.51.100.") == min(number, 49)
+        assert ("These are the latest 50." in page.text) is (number > 49)
+    assert browser.press(page, "Sign out everywhere else").notice.startswith("You're signed out everywhere else.")
+    assert [left["id"] for left in rows(app, Session)] == [row["id"]]
 
 
 # Activity -------------------------------------------------------------------------------------------------------------
