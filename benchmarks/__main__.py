@@ -61,7 +61,9 @@ def measure(folder: Path, *, quick: bool) -> tuple[list[Row], list[Curve]]:
 
 def idle_memory(site: Site) -> list[Row]:
     """A worker that has served sign-ins, with every feature on: recovery codes are."""
-    with site.served(MAIL_URL="smtp://127.0.0.1:9?from=accounts@example.org", TRUSTED_PROXIES="1"):
+    name, everything = "accounts.example.org", {"MAIL_URL": "smtp://127.0.0.1:9?from=accounts@example.org"}
+    everything |= {"SITE_URL": f"https://{name}", "APPS": "https://wiki.example.org", "TRUSTED_PROXIES": "1"}
+    with site.served(by_a_proxy={"X-Forwarded-Host": name, "X-Forwarded-Proto": "https"}, **everything):
         return [Row("memory of an idle worker, all features on", site.memory(), "MiB", promise="<= 64")]
 
 

@@ -8,9 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ class Site:
     people: Iterator[Person]  # who can be measured, each once: a code is taken once
     port: int = 0
     workers: tuple[int, ...] = ()  # their process ids
+    by_a_proxy: Mapping[str, str] = field(default_factory=dict)  # what it adds to every request
 
     @classmethod
     def make(cls, folder: Path, people: int, crowd: int = 0) -> "Site":
@@ -86,7 +87,8 @@ class Site:
         return cls(folder, settings, app, people + crowd, iter(made))
 
     @contextmanager
-    def served(self, *options: str, **settings: str) -> Iterator[None]:
+    def served(self, *options: str, by_a_proxy: Mapping[str, str] | None = None, **settings: str) -> Iterator[None]:
+        self.by_a_proxy = by_a_proxy or {}
         command, settings = ["benchmarks.own_page:create_app()", *options], {**self.settings, **settings}
         with gunicorn(command, self.folder, settings) as (self.port, pid):
             self.workers = tuple(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
@@ -95,7 +97,7 @@ class Site:
             yield
 
     def sign_in(self) -> Visitor:
-        person, visitor = next(self.people), Visitor(self.port)
+        person, visitor = next(self.people), Visitor(self.port, headers=self.by_a_proxy)
         visitor.get("/login")
         visitor.post("/login", email=person.email, password=PASSWORD).expect(303, "/login/code")
         visitor.get("/login/code")

@@ -40,6 +40,7 @@ def options_in(page: str) -> dict[str, Any]:
 
 class Visitor:
     def __init__(self, port: int, session: str = "", headers: Mapping[str, str] | None = None) -> None:
+        self._sends_cookies = "Cookie" not in (headers or {})
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self._port, self._cookies, self._hidden = port, {"session": session}, dict[str, str]()
         self._address = f"2001:db8:0:{next(_NUMBERS):x}::1"  # which a site that trusts a proxy believes
@@ -59,7 +60,7 @@ class Visitor:
     def _ask(self, what: str, form: str = "") -> Answer:
         cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         head = f"{what} HTTP/1.1\r\nHost: localhost:{self._port}\r\nX-Forwarded-For: {self._address}\r\n"
-        head += self._headers or f"Cookie: {cookies}\r\n"
+        head += self._headers + (f"Cookie: {cookies}\r\n" if self._sends_cookies else "")
         if form:
             head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n"
         if time.monotonic() - self._used_at > IDLE_SECONDS:
