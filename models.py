@@ -99,16 +99,21 @@ class Session(Table):
     token_digest = db.CharField(max_length=64, unique=True)
     user = db.ForeignKeyField(User, on_delete="CASCADE")
     step = db.CharField(max_length=16)  # the Step that is due
-    step_at = db.BigIntegerField(index=True)
+    step_at = db.BigIntegerField()
     second_factor = db.CharField(max_length=16, null=True)  # a SecondFactor
-    created_at = db.BigIntegerField(index=True)
-    last_seen_at = db.BigIntegerField(index=True)
+    created_at = db.BigIntegerField()
+    last_seen_at = db.BigIntegerField()
     verified_at = db.BigIntegerField(null=True)  # when password and six-digit code were last both given
     password_at = db.BigIntegerField(null=True)  # when the password was given again and no code: the phone is lost
     remote_addr = db.CharField(max_length=45)
     user_agent = db.TextField()
     next_path = db.TextField()
     refused_answers = db.IntegerField(default=0)  # of security keys
+
+    class Meta:
+        indexes = tuple(
+            (("step", since), False) for since in ("step_at", "created_at", "last_seen_at")
+        )  # for the sweep
 
     token = ""  # in plain: known to the request that brought it or was given it, and stored nowhere
     is_due_a_mark = False  # the answer to this request makes its browser a known one
@@ -295,10 +300,13 @@ class Throttle(Table):
     passwords into the address field."""
 
     key = db.CharField(primary_key=True)
-    account = db.CharField(max_length=64, index=True)  # empty for the failures of an address
+    account = db.CharField(max_length=64)  # empty for the failures of an address
     failures = db.IntegerField()
     paused_until = db.BigIntegerField(default=0)  # of an address: the end of its window
     updated_at = db.BigIntegerField(index=True)  # the moment from which the failures decay
+
+    class Meta:
+        indexes = ((("account", "paused_until"), False),)
 
     @classmethod
     def key_of(cls, limit: Limit, account: str, browser: str = "") -> str:

@@ -526,6 +526,7 @@ def test_a_migration_that_was_released_never_changes() -> None:
         "0004_repeated_events": "fc07d166c395c0f786287f4192c05dc056287daa316a935ff961dcd80768262b",
         "0005_groups": "f92b72a4982120c8d01746b966275e4ca5c4248057864100a37f8b4e23191895",
         "0007_purposes_of_links": "6770cdebd2b180fedd1b761fd0f2ab191452c9ea432aed52c8269dfd089939f3",
+        "0008_indexes_of_the_sweep": "2a38fd20866d479db2c1175275e327f83ce9e6522eae45031ad9d4900dba2d92",
         "0006_security_keys": "eb1ea550a72404cfd266192b686f510c537b8091d67e9de68476fea4d40b1d19",
     }
     files = sorted((ROOT / "migrations").glob("*.py"))

@@ -6,6 +6,8 @@ from time import process_time
 import pytest
 from flask import Flask
 
+from flows.sweep import sweep
+from models import Session, Throttle
 from tests.support.apps import on_sqlite
 from tests.support.pages import Browser
 from tests.support.people import Person, sign_in
@@ -71,3 +73,35 @@ def test_people_the_audit_log_and_ones_own_pages_answer_in_under_100_ms(crowd: t
         assert answer.status_code == 200
         assert answer.get_data(as_text=True).count("<tr>") in range(rows - 1, rows + 1), path
         assert min(times) < 0.1, (path, times)
+
+
+MANY_SESSIONS = """
+INSERT INTO session (token_digest, user_id, step, step_at, second_factor, created_at, last_seen_at, remote_addr,
+    user_agent, next_path, refused_answers)
+SELECT printf('%064x', id), id, 'signed_in', {now} - 1800, 'totp', {now} - 1800, {now} - 60, '203.0.113.7', '', '', 0
+FROM user WHERE email LIKE 'person%'
+"""
+MANY_ADDRESSES = """
+INSERT INTO throttle (key, account, failures, paused_until, updated_at)
+SELECT 'address:' || id, '', 1, {now} + 900, {now} FROM user WHERE email LIKE 'person%'
+"""
+
+
+@on_sqlite
+def test_a_sign_in_reads_nothing_of_those_who_are_signed_in_or_tried_elsewhere(
+    crowd: tuple[Flask, Browser], clock
+) -> None:
+    """The sweep before it finds by an index what is over, and that alone."""
+    app, _ = crowd
+    with app.app_context():
+        for statement in (MANY_SESSIONS, MANY_ADDRESSES):
+            app.extensions["store"].database.execute_sql(statement.format(now=clock.now))
+        times = []
+        for _ in range(5):
+            started = process_time()
+            sweep(clock.now)
+            times.append(process_time() - started)
+        assert min(times) < 0.005, times
+        assert (Session.select().count(), Throttle.select().count()) == (PEOPLE + 1, PEOPLE)
+        sweep(clock.now + 3600)
+        assert (Session.select().count(), Throttle.select().count()) == (0, 0)
