@@ -61,7 +61,7 @@ lint: install
 # What the site takes, beside what is promised and beside its peers; fails where a promise is not kept. Under six
 # minutes, on Linux.
 bench: install
-	@$(MAKE) --no-print-directory .venv/peers/ready || echo "The peers can't be installed here: their rows are left out." >&2
+	@$(MAKE) --silent --no-print-directory .venv/peers/ready || echo "The peers can't be installed here: their rows are left out." >&2
 	@$(BIN)/python -m benchmarks
 
 # docs/benchmarks.md and its picture, from the last run.

@@ -56,7 +56,7 @@ PROMISES = [
     Promise(
         "The same, beside Flask-Security",
         "POST /login/code",
-        "Nobody waits longer for it here, though Flask-Security counts no tries.",
+        "What the step takes in a well-known library for Flask, which counts no tries.",
         PEER,
     ),
     Promise(
@@ -68,13 +68,13 @@ PROMISES = [
     Promise(
         "`POST /login/recovery`",
         "POST /login/recovery",
-        "A recovery code takes no longer than a six-digit one, whatever the number of codes.",
+        "It takes about what a six-digit code takes, however many codes there are.",
         FORM,
     ),
     Promise(
         "The same, beside Flask-Security",
         "POST /login/recovery",
-        "There codes are stored in clear and tries are not counted, in one statement less.",
+        "There codes lie in clear and no try is counted; here they are digests, and every try counts.",
         PEER,
     ),
     Promise(
@@ -97,7 +97,7 @@ PROMISES = [
     Promise(
         "Each step with a million people, beside 4,000",
         ".* with [0-9,]+ people",
-        "It does not get slower as the site grows. This is the slowest of all steps.",
+        "Signing in gets no slower as a site grows. Of all its steps this is the one that fares worst.",
     ),
     Promise(
         "One code from twenty browsers at once: sign-ins",
@@ -165,7 +165,8 @@ def _strain(row: Row) -> float:
 
 
 def _run(run: dict[str, Any]) -> str:
-    return f"Measured on {run['day']}, in {run['seconds']} seconds, on {run['machine']}."
+    took = f"in {run['seconds']} seconds, with a load of {run['load']} at the end"
+    return f"Measured on {run['day']}, {took}, on {run['machine']}."
 
 
 def _promises(rows: list[Row]) -> str:

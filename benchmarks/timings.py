@@ -43,7 +43,7 @@ BESIDE = [
     ("POST /login/recovery", PEER, "<= 1"),
 ]
 PAGES = [(BARE, ""), (PAGE, ">= 0.8")]
-PEERS_PYTHON = ROOT / ".venv" / "peers" / "bin" / "python"
+PEERS = ROOT / ".venv" / "peers"  # with a file `ready` once all is installed
 PASSWORDS_A_ROUND, CODES_A_ROUND = 3, 8
 CLIENTS = 8
 SLICE_SECONDS = 0.1
@@ -108,15 +108,16 @@ def _references(site: Site) -> Iterator[References]:
 @contextmanager
 def _peer(site: Site) -> Iterator[tuple[int | None, Iterator[dict[str, Any]]]]:
     """Flask-Security, on a database and in an environment of its own."""
-    if not PEERS_PYTHON.exists():
+    if not (PEERS / "ready").exists():
         print(f"{PEER} is not installed, so its rows are left out.", file=sys.stderr)
         yield None, iter([])
         return
     settings = {**site.settings, "DATABASE_URL": f"sqlite:///{site.folder}/peer.db"}
     environment = {"PATH": os.environ["PATH"], **{f"FLASK_{key}": value for key, value in settings.items()}}
-    command = [str(PEERS_PYTHON), "-m", "benchmarks.peer", str(site.size // 10)]  # with five codes each
+    python = str(PEERS / "bin" / "python")
+    command = [python, "-m", "benchmarks.peer", str(site.size // 10)]  # with five codes each
     people = json.loads(subprocess.check_output(command, cwd=ROOT, env=environment))
-    with gunicorn(["benchmarks.peer:app"], site.folder, settings, str(PEERS_PYTHON)) as (port, _):
+    with gunicorn(["benchmarks.peer:app"], site.folder, settings, python) as (port, _):
         yield port, cycle(people)
 
 

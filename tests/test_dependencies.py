@@ -49,3 +49,18 @@ def test_tests_run_what_production_runs() -> None:
     real, dev = locked("requirements.txt"), locked("requirements-dev.txt")
     assert {name: str(real[name][0].specifier) for name in real} == {name: str(dev[name][0].specifier) for name in real}
     assert "--require-hashes" in (ROOT / "Makefile").read_text()
+
+
+def test_what_only_the_benchmark_needs_is_locked_and_none_of_the_products() -> None:
+    peers, text = locked("benchmarks/requirements.txt"), (ROOT / "benchmarks" / "requirements.txt").read_text()
+    assert all(hashes and requirement.url is None for requirement, hashes in peers.values())
+    assert not re.search("https?://|--index|--extra-index|--find-links|-e ", text)
+    wanted = {canonicalize_name(name) for name in (ROOT / "benchmarks" / "requirements.in").read_text().split()}
+    assert wanted <= set(peers)
+    of_their_own = {"flask-security-too", "flask-sqlalchemy", "pygal"}
+    assert of_their_own <= wanted
+    assert of_their_own.isdisjoint(locked("requirements.txt") | locked("requirements-dev.txt"))
+    both = locked("requirements.txt").keys() & peers
+    assert {name: str(peers[name][0].specifier) for name in both} == {
+        name: str(locked("requirements.txt")[name][0].specifier) for name in both
+    }, "both sides run the same"

@@ -80,12 +80,12 @@ def test_the_readme_names_every_command(app: Flask) -> None:
         assert command in said, command
 
 
-def test_the_pictures_of_the_readme_are_there_small_and_described() -> None:
-    folder = ROOT / "docs" / "pictures"
-    named = re.findall(r'(?:src|srcset)="docs/pictures/(.*?)"', README)
+def test_the_pictures_of_the_readme_and_of_the_figures_are_there_small_and_described() -> None:
+    folder, pages = ROOT / "docs" / "pictures", README + (ROOT / "docs" / "benchmarks.md").read_text()
+    named = re.findall(r'(?:src|srcset)="(?:docs/)?pictures/(.*?)"', pages)
     assert sorted(named) == sorted(path.name for path in folder.iterdir())
     assert {path.name for path in folder.iterdir() if path.stat().st_size > 40_000} == set()
-    assert [image for image in re.findall(r"<img .*?>", README) if not re.search(r'alt="\w[^"]+"', image)] == []
+    assert [image for image in re.findall(r"<img .*?>", pages) if not re.search(r'alt="\w[^"]+"', image)] == []
 
 
 def test_the_readme_is_short() -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.page import PROMISES, rows_of
 from tests.support.servers import ROOT
 
 OWN = "a closed page of your own"
@@ -39,6 +40,7 @@ AT_ANY_SCALE = {
     "10 sign-ins at once: got in",
     "answers 5xx but for 503 with Retry-After",
 }
+GROWING = {"sessions of one person", "events of one person", "people of the site", "threads of one worker"}
 
 
 def test_every_promise_is_measured_and_the_exit_tells_whether_all_are_kept(tmp_path: Path) -> None:
@@ -47,8 +49,15 @@ def test_every_promise_is_measured_and_the_exit_tells_whether_all_are_kept(tmp_p
         [sys.executable, "-m", "benchmarks", "--quick", "--json", str(path)], cwd=ROOT, capture_output=True, text=True
     )
     assert path.exists(), run.stderr
-    rows = json.loads(path.read_text())
+    figures = json.loads(path.read_text())
+    rows = figures["rows"]
     assert {row["what"] for row in rows if row["promise"]} == TIMED | AT_ANY_SCALE
     assert [row["what"] for row in rows if row["what"] in AT_ANY_SCALE and not row["holds"]] == []
     assert all(row["what"] in run.stdout and row["ours"] >= 0 for row in rows)
     assert run.returncode == any(row["holds"] is False for row in rows)
+    peers = [row["what"] for row in rows if row["beside"] == "Flask-Security"]
+    assert peers == ([] if "left out" in run.stderr else ["POST /login/code", "POST /login/recovery"])
+    assert {curve["what"] for curve in figures["growth"]} == GROWING
+    assert all(len(curve["figures"]) == 2 and curve["act"] in run.stdout for curve in figures["growth"])
+    unexplained = [row for row in rows_of(figures) if row.promise and not any(each.worst([row]) for each in PROMISES)]
+    assert unexplained == []
