@@ -71,10 +71,11 @@ def machine() -> dict[str, Any]:
     """On what, and when. The name of the machine is nobody's affair."""
     models = re.findall("model name.*: (.*)", Path("/proc/cpuinfo").read_text()) or [platform.machine()]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, Linux {platform.release()}"
+    python, linux = platform.python_version(), platform.release().partition("-")[0]
     return {
         "day": time.strftime("%-d %B %Y", time.gmtime()),
-        "machine": f"{os.cpu_count()} cores of {models[0]}, {memory:.0f} GiB, {versions}",
+        "machine": f"{os.cpu_count()} cores of {models[0]}, {memory:.0f} GiB, "
+        f"Python {python}, SQLite {sqlite3.sqlite_version}, Linux {linux}",
         "load": round(os.getloadavg()[0]),
     }
 
