@@ -1,5 +1,6 @@
 """A mail server on this machine."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ def listening(inbox: Inbox, port: int, **options: Any) -> Iterator[Inbox]:
     try:
         yield inbox
     finally:
+        until(lambda: not asyncio.all_tasks(server.loop), 2)  # whoever has given a mail says goodbye first
         server.stop()
 
 
