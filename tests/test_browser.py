@@ -49,7 +49,10 @@ def tick_and(page: Page, button: str) -> str:
     return code
 
 
-@pytest.mark.parametrize("javascript", [True, False], ids=["with JavaScript", "without JavaScript"])
+@pytest.mark.parametrize(
+    "javascript",
+    [pytest.param(True, id="with JavaScript"), pytest.param(False, id="without JavaScript", marks=pytest.mark.sweep)],
+)
 def test_maya_enrolls_signs_in_loses_her_phone_and_comes_back(demo: Demo, chromium: Browser, javascript: bool) -> None:
     demo.seed()
     assert S_IMODE(demo.instance.stat().st_mode) == 0o700, "what is kept there is nobody else's"
@@ -115,6 +118,7 @@ def test_the_demo_listens_at_each_address_that_a_browser_may_take_localhost_for(
         connection.close()
 
 
+@pytest.mark.sweep
 def test_whoever_opens_the_demo_at_localhosts_number_can_sign_in(demo: Demo, chromium: Browser) -> None:
     demo.seed()
     page = chromium.new_page()
@@ -126,6 +130,7 @@ def test_whoever_opens_the_demo_at_localhosts_number_can_sign_in(demo: Demo, chr
     page.close()
 
 
+@pytest.mark.sweep
 def test_a_security_key_works_in_the_demo(demo: Demo, chromium: Browser) -> None:
     """At the address that `make run` says, under gunicorn."""
     demo.seed()

@@ -118,6 +118,7 @@ HEARD = """() => { window.said = []; const status = document.getElementById("key
 TWICE = "button => { button.click(); button.click() }"
 
 
+@pytest.mark.sweep
 def test_a_second_press_while_the_key_is_asked_does_nothing(at_challenge: AtChallenge) -> None:
     screen, key = at_challenge()
     asked, button = key.counts[0], screen.page.get_by_role("button", name=USE)
@@ -134,6 +135,7 @@ def test_a_second_press_while_the_key_is_asked_does_nothing(at_challenge: AtChal
     assert (screen.sent, key.counts) == (["/login/key"], [asked + 1])
 
 
+@pytest.mark.sweep
 def test_a_key_that_nobody_touches_is_told_and_can_be_tried_again(
     at_challenge: AtChallenge, record_property: Callable[[str, Any], None]
 ) -> None:
@@ -183,6 +185,7 @@ def test_the_same_key_twice_is_told_and_another_one_is_added(at_place: AtPlace) 
     assert {row["name"] for row in rows(screen.world.app, SecurityKey)} == {"blue key", "the same again"}
 
 
+@pytest.mark.sweep
 def test_at_the_wrong_address_the_right_one_is_told(at_challenge: AtChallenge) -> None:
     screen, _ = at_challenge()
     page = screen.page.context.new_page()
@@ -211,6 +214,7 @@ def test_a_password_manager_that_breaks_to_json_is_survived(at_challenge: AtChal
     assert [row["transports"] for row in rows(screen.world.app, SecurityKey)] == ["usb"]
 
 
+@pytest.mark.sweep
 def test_a_key_whose_count_fell_is_refused_and_told_and_the_app_lets_in(
     at_challenge: AtChallenge,
 ) -> None:
@@ -313,7 +317,7 @@ def without_keys(page: Page) -> None:
     page.add_init_script("delete window.PublicKeyCredential")
 
 
-@pytest.mark.parametrize("how", ["without JavaScript", "in a browser that knows no keys"])
+@pytest.mark.parametrize("how", few_of(["without JavaScript", "in a browser that knows no keys"], "without JavaScript"))
 def test_the_way_by_app_stands_on_the_page_where_keys_do_not_work(at_place: AtPlace, how: str) -> None:
     javascript = how != "without JavaScript"
     screen = at_place("key challenge", java_script_enabled=javascript)

@@ -84,6 +84,7 @@ def mode(path: Path) -> int:
 # Backup and restore ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sweep
 @needs_sqlite3
 @pytest.mark.databases
 def test_after_a_restore_people_sign_in_as_at_the_time_of_the_backup(running: Machine) -> None:

@@ -87,6 +87,7 @@ def write(clone: Path, *snippets: tuple[str, str]) -> None:
         (clone / "team" / name).write_text(text)
 
 
+@pytest.mark.sweep
 def test_what_the_guide_says_to_type_leads_from_an_empty_file_to_the_board(clone: Path, port: int) -> None:
     """One page, which the sign-in leads back to; then all of it, loaded anew; its tests; and the real thing."""
     type_in("mkdir -p team/static team/pages/board", clone)
