@@ -179,7 +179,7 @@ STEP_PAGES = {  # what an unfinished sign-in may post to, each at its own step
     "recovery.lost_device",
     "enrollment.setup",
 }
-OF_THE_CHALLENGE = {"login.code", "login.sign_out", "recovery.challenge"}
+OF_THE_CHALLENGE = {"login.code", "login.sign_out", "recovery.challenge", "security_keys.challenge"}
 
 
 def raw(browser: Browser, method: str, path: str, data: dict[str, str]) -> TestResponse:

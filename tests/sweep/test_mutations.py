@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -409,7 +410,7 @@ MUTATIONS = [
         instead("repr(error).replace(token, '…')", "repr(error)"),
         "forgot",
     ),
-    Mutation("an address is one address", "mail.py:Mailer._message", never("addr_spec"), "forgot"),
+    Mutation("an address is one address", "mail.py:Mailer._message", never("read"), "forgot"),
     Mutation("a reset takes the password", f"{PEOPLE}:reset", dropped("password_hash"), "people links"),
     Mutation(
         "a sealed secret is its owner's",
@@ -440,7 +441,11 @@ def run(copy: Path, *tests: str) -> tuple[int, str]:
     return done.returncode, (done.stdout.strip().splitlines() or [done.stderr])[-1]
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.defence)
+# All of them take a quarter of an hour: of three CI runs, on three days, each takes a third.
+DUE = MUTATIONS[date.today().toordinal() % 3 :: 3] if os.environ.get("CI") else MUTATIONS
+
+
+@pytest.mark.parametrize("mutation", DUE, ids=lambda mutation: mutation.defence)
 def test_without_a_defence_the_tests_of_its_subject_fail(copy: Path, mutation: Mutation) -> None:
     mutate(mutation, copy)
     status, counts = run(copy, *mutation.files)
