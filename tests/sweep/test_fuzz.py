@@ -477,8 +477,9 @@ def check_belongings(state: State, person: int, gave: set[str], before: Rows, af
     was, now = (belongings(rows, lambda user: user == person) for rows in (before, after))
     assert [row["is_admin"] for row in was["User"]] == [row["is_admin"] for row in now["User"]]
     if not gave & {"current_password", "new_password"}:
-        for user in (*was["User"], *now["User"]):
-            user.pop("browser_generation")  # a new app forgets browsers
+        for user in (*was["User"], *now["User"]):  # a new app forgets browsers, and wrong codes are told
+            for counted in ("browser_generation", "wrong_codes", "wrong_codes_since", "wrong_codes_from"):
+                user.pop(counted)
         assert was["User"] == now["User"]
         assert was["Invitation"] == now["Invitation"]
     if "code" not in gave and not state.app_is_confirmed:
