@@ -59,6 +59,7 @@ class SignIn:
     claimed: str | None = None  # the recovery code typed in it
     setup: Setup | None = None
     confirmed_at: int | None = None  # password and six-digit code, both
+    shown: str | None = None  # the code on its prompt, which no other sign-in is ever shown
 
     def ends_at(self) -> int:
         if not self.due:
@@ -135,7 +136,7 @@ class Sequences(RuleBasedStateMachine):
         self.password: str | None = PASSWORD
         self.secret, self.last_step, self.old_secret = self.person.secret, 0, None
         self.saved: str | None = self.person.recovery_code
-        self.unsaved: str | None = None
+        self.unsaved: list[str] = []  # every code that was shown and not saved
         self.old: list[str] = []
         self.sign_ins: dict[str, SignIn] = {}  # by the one cookie that holds it
         self.cookies: list[str] = []  # all that the person's browsers ever had
@@ -188,14 +189,19 @@ class Sequences(RuleBasedStateMachine):
         assert step > self.last_step, "a code was taken twice"
         self.last_step = step
 
-    def retire(self, *codes: str | None) -> None:
-        self.old += [code for code in codes if code]
+    def retire(self, code: str | None) -> None:
+        self.old += [code] if code else []
 
     def confirm(self, here: SignIn, code: str) -> None:
-        """A code is saved, and every other one dead; so is every other unfinished sign-in."""
-        self.retire(*{self.saved, self.unsaved} - {code})
-        self.saved, self.unsaved = code, None
+        """A code is saved, and the one before it dead; so is every other unfinished sign-in."""
+        self.save(here, code)
         self.end(here, unfinished_only=True)
+
+    def save(self, here: SignIn, code: str) -> None:
+        assert code == here.shown
+        self.retire(self.saved)
+        self.unsaved.remove(code)
+        self.saved, here.shown = code, None
 
     def complete(self, here: SignIn, code: str | None = None) -> None:
         """A new app is on, with its code if it has one; every other session is over."""
@@ -203,8 +209,7 @@ class Sequences(RuleBasedStateMachine):
         if FACTOR in here.due:
             here.confirmed_at = self.now
         if code:
-            self.retire(self.saved, self.unsaved)
-            self.saved, self.unsaved = code, None
+            self.save(here, code)
         self.old_secret, self.secret, self.last_step = self.secret, here.setup.secret, here.setup.step
         here.setup = None
         self.reached["a new app"] += 1
@@ -217,13 +222,13 @@ class Sequences(RuleBasedStateMachine):
         self.move(here, set())
 
     def read_prompt(self, name: str) -> str:
-        """The code that the prompt shows; the model's unsaved one is the newest shown for the account itself."""
+        """The code that the prompt shows: this sign-in's own, shown in no other and never saved before."""
         page = self.browsers[name].ask(PROMPT, "GET")
         code, here = found(page, r'id="recovery-code"[^>]*>(.*?)</output>'), self.of(name)
-        if code and here and not (here.setup and here.setup.code == code):
-            if code != self.unsaved:
-                self.retire(self.unsaved)
-            self.unsaved = code
+        if code and here and code != here.shown:
+            assert code not in (*self.unsaved, *self.old, self.saved), "it was shown before, elsewhere"
+            self.unsaved.append(code)
+            here.shown = code
         return code
 
     # What a browser may do
@@ -265,9 +270,10 @@ class Sequences(RuleBasedStateMachine):
                 self.finish(here)
 
     def type_a_recovery_code(self, name: str, which: str) -> None:
-        known = {"saved": self.saved, "unsaved": self.unsaved, "old": self.old[-1] if self.old else None}
+        known = {which: codes[-1] for which, codes in (("old", self.old), ("unsaved", self.unsaved)) if codes}
+        known |= {"saved": self.saved} if self.saved else {}
         if name == "attacker":
-            known = {"old": known["old"]}
+            known.pop("saved", None)
         typed = known.get(which) or {"other's": self.other.recovery_code, "slip": SLIP}.get(which) or WELL_FORMED
         here, was = self.of(name), self.browsers[name].where
         answer = self.browsers[name].ask("/login/recovery", recovery_code=typed)
@@ -276,12 +282,10 @@ class Sequences(RuleBasedStateMachine):
         assert here
         assert here.due == {FACTOR}
         assert self.codes_on
-        assert typed in (self.saved, self.unsaved), "a code that is not alive was taken"
+        assert typed == self.saved, "a code that is not saved and alive was taken"
         assert all(s.claimed != typed or SAVE not in s.due for s in self.sign_ins.values()), "it is set aside elsewhere"
         here.claimed = typed
         self.move(here, {SAVE, ANSWER})
-        if typed == self.unsaved:
-            self.confirm(here, typed)
         self.read_prompt(name)
 
     def save_the_code(self, name: str, how: str) -> None:
@@ -302,7 +306,6 @@ class Sequences(RuleBasedStateMachine):
         if here.setup and here.setup.code == code:
             self.complete(here, code)
             return
-        assert code == self.unsaved
         if SAVE in here.due and here.claimed:
             assert here.claimed == self.saved, "it was spent before"
             self.confirm(here, code)
@@ -345,7 +348,7 @@ class Sequences(RuleBasedStateMachine):
         else:
             if here.due:
                 self.move(here, here.due | {SAVE})
-            here.setup.code = found(self.browsers[name].ask(PROMPT, "GET"), r'id="recovery-code"[^>]*>(.*?)</output>')
+            here.setup.code = self.read_prompt(name)
 
     def is_confirmed(self, here: SignIn) -> bool:
         """Signed in, and password and six-digit code both given in the last ten minutes."""
@@ -443,9 +446,9 @@ class Sequences(RuleBasedStateMachine):
     def an_admin_resets(self) -> None:
         result = self.app.test_cli_runner().invoke(args=["users", "reset-mfa", self.person.email])
         self.link = result.output.strip().rpartition("/")[2]
-        self.retire(self.saved, self.unsaved)
+        self.retire(self.saved)
         self.old_secret = self.secret or self.old_secret
-        self.secret = self.password = self.saved = self.unsaved = None
+        self.secret = self.password = self.saved = None
         self.last_step = 0
         self.end()
 
@@ -469,10 +472,10 @@ class Sequences(RuleBasedStateMachine):
             elif where == SIGN_IN:
                 self.give_the_password(name, True)
             elif where == CODE:
-                if by_app or not (self.saved or self.unsaved):
+                if by_app or not self.saved:
                     self.type_six_digits(name, "now")
                 else:
-                    self.type_a_recovery_code(name, "saved" if self.saved else "unsaved")
+                    self.type_a_recovery_code(name, "saved")
             elif where == SETUP:
                 self.set_up_an_app(name, True)
             elif where == PROMPT:
@@ -537,11 +540,13 @@ class Sequences(RuleBasedStateMachine):
             assert (browser.ask(SIGNED_IN, "GET").status_code == 200) == (browser.where == SIGNED_IN)
 
     @invariant()
-    def at_most_one_saved_and_one_unsaved_code_live(self) -> None:
+    def one_code_is_saved_and_a_session_shows_one(self) -> None:
         live, is_saved = RecoveryCode.retired_at.is_null(), RecoveryCode.saved_at.is_null(False)
-        of_others = count(self.app, RecoveryCode, live, is_saved) - bool(self.saved)
-        assert of_others == 1, "the other person's"
-        assert count(self.app, RecoveryCode, live, ~is_saved) == bool(self.unsaved)
+        assert count(self.app, RecoveryCode, live, is_saved) == bool(self.saved) + 1, "one is the other person's"
+        with self.app.app_context():
+            unsaved = RecoveryCode.select(RecoveryCode.session, RecoveryCode.sealed_code).where(~is_saved).tuples()
+            shown = [session for session, sealed in unsaved if sealed or session]
+        assert len(shown) == len({*shown} - {None})
 
 
 @on_sqlite  # long, and about the pages
