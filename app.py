@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from secrets import randbelow, token_hex
 from typing import Any
@@ -204,13 +204,18 @@ def _is_own_origin(origin: str) -> bool:
 
 
 def _is_ours(origin: str) -> bool:
+    return _is_of_site(origin, current_app.config["SITE_URL"], current_app.config["DEMO"])
+
+
+@lru_cache(maxsize=100)  # most requests name the same one
+def _is_of_site(origin: str, site_url: str, is_demo: bool) -> bool:
     """Return whether the host is SITE_URL's, or on this machine any loopback name. The demo, whose passwords everybody
     knows, has one name, and where that is localhost the number it stands for. The scheme is the proxy's affair."""
     try:
-        site, host = urlsplit(current_app.config["SITE_URL"]), urlsplit(origin)
+        site, host = urlsplit(site_url), urlsplit(origin)
     except ValueError:
         return False
-    if site.scheme == "https" or current_app.config["DEMO"]:
+    if site.scheme == "https" or is_demo:
         return host.netloc in (site.netloc, re.sub("^localhost(?=:|$)", "127.0.0.1", site.netloc))
     return settings.is_loopback(host.hostname or "")
 
@@ -248,8 +253,8 @@ def _add_headers(page_headers: Mapping[str, str], response: Response) -> Respons
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
-    for name, value in page_headers.items():
-        response.headers.setdefault(name, value)
+    said = {name.lower() for name in response.headers.keys()}
+    response.headers.extend({name: value for name, value in page_headers.items() if name.lower() not in said})
     if _is_link():
         response.headers["Referrer-Policy"] = "no-referrer"  # or the next request would take it into the proxy's log
     if "Cache-Control" not in response.headers or not access.view_answers():

@@ -5,18 +5,11 @@ arguments, and whoever calls it is given what the query finds, or how many rows 
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import Any
 
-import peewee
+from peewee import Database, Select, Value
 
 from database import store
-
-
-class _Place(NamedTuple):
-    """Where in a statement an argument goes; where it is a list, which member of it."""
-
-    argument: int | str
-    member: int | None = None
 
 
 def compiled(build: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,30 +23,35 @@ def compiled(build: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(build)
     def run(*values: Any, **named: Any) -> Any:
         current, given = store(), dict[Any, Any](enumerate(values)) | named
-        shape = build, *((argument, _shape(value)) for argument, value in given.items())
+        shape = build, *((at, len(v) if isinstance(v, list) else v is None) for at, v in given.items())
         if shape not in current.statements:
-            parts = {argument: _stand_in(argument, value) for argument, value in given.items()}
-            query = build(*(parts[number] for number in range(len(values))), **{name: parts[name] for name in named})
-            current.statements[shape] = query, *query.bind(current.database).sql()
-        query, sql, places = current.statements[shape]
-        cursor = current.database.execute_sql(sql, [_value(place, given) for place in places])  # type: ignore[no-untyped-call]
-        if isinstance(query, peewee.Select) or query._return_cursor:
-            return list(query._get_cursor_wrapper(cursor))
-        return query.handle_result(current.database, cursor)
+            parts = {at: _stand_in(at, value) for at, value in given.items()}
+            query = build(*(parts[at] for at in range(len(values))), **{name: parts[name] for name in named})
+            current.statements[shape] = _Statement(query, current.database)
+        return current.statements[shape].run(current.database, given)
 
     return run
 
 
-def _shape(value: Any) -> Any:
-    return len(value) if isinstance(value, list) else "null" if value is None else "value"
-
-
-def _stand_in(argument: int | str, value: Any) -> Any:
+def _stand_in(at: int | str, value: Any) -> Any:
     if isinstance(value, list):
-        return [peewee.Value(_Place(argument, member), converter=False, unpack=False) for member in range(len(value))]
-    return None if value is None else peewee.Value(_Place(argument), converter=False, unpack=False)
+        return [Value(lambda given, n=n: given[at][n], converter=False) for n in range(len(value))]
+    return None if value is None else Value(lambda given: given[at], converter=False)
 
 
-def _value(place: Any, given: dict[int | str, Any]) -> Any:
-    value = given[place.argument] if isinstance(place, _Place) else place  # which else is a constant of the query
-    return value[place.member] if isinstance(place, _Place) and place.member is not None else value
+class _Statement:
+    def __init__(self, query: Any, database: Database) -> None:
+        self.query: Any = query.bind(database)
+        self.reader: Any = None
+        self.sql, self.params = self.query.sql()
+
+    def run(self, database: Any, given: dict[Any, Any]) -> Any:
+        cursor = database.execute_sql(self.sql, [each(given) if callable(each) else each for each in self.params])
+        if not isinstance(self.query, Select) and not self.query._return_cursor:
+            return self.query.handle_result(database, cursor)
+        rows = cursor.fetchall()
+        if rows and self.reader is None:  # what makes models of rows takes longer to build than they do
+            reader = self.query._get_cursor_wrapper(cursor)
+            reader.initialize()
+            reader.cursor, self.reader = None, reader  # the cursor is one connection's
+        return [self.reader.process_row(row) for row in rows]

@@ -44,6 +44,9 @@ class Cookies(SecureCookieSessionInterface):
     """Flask's signed cookies, whatever their age: when a session is over its row says. Flask's own would void those
     that are signed later than now, which after a correction of the clock are good ones."""
 
+    def __init__(self) -> None:
+        self.get_signing_serializer = cache(super().get_signing_serializer)  # type: ignore[method-assign]
+
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
         name = self.get_cookie_name(app)
         if name not in request.headers.get("Cookie", ""):  # as on the hosts of other sites, whose cookies may be odd

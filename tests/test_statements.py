@@ -89,7 +89,7 @@ def test_a_query_is_built_once_and_no_value_stays_in_it(app: Flask, omar: Person
         people_at([omar.email, "another length"])
         assert built(app) == before + 1
         statements = app.extensions["store"].statements.values()
-        assert not any(omar.email in f"{text}{places}" for _, text, places in statements)
+        assert not any(omar.email in f"{statement.sql}{statement.params}" for statement in statements)
 
 
 def test_many_threads_ask_one_query_at_once(app: Flask, make_person: Callable[..., Person]) -> None:
