@@ -1,5 +1,7 @@
 """How gunicorn serves the app. Options on its command line win over these."""
 
+import sys
+
 from flask.cli import load_dotenv
 from flask.helpers import get_load_dotenv
 
@@ -7,6 +9,7 @@ if get_load_dotenv():
     load_dotenv()  # the settings in .env, as the flask commands read them
 
 wsgi_app = "app:create_app()"
+preload_app = "--reload" not in sys.argv  # what the workers have in common is held once
 workers = 2
 threads = 16  # more than the sign-ins that may wait for a password's hash: see authn/passwords.py
 limit_request_line = 8190  # the longest path of another site, on its way through the sign-in

@@ -160,7 +160,7 @@ def served(
     with socket.socket() as listener, (folder / "server.log").open("ab") as log:
         listener.bind(("127.0.0.1", 0))
         listener.listen(256)
-        options = f"--preload --workers {workers} --threads {threads} --graceful-timeout {graceful_seconds}"
+        options = f"--workers {workers} --threads {threads} --graceful-timeout {graceful_seconds}"
         server = subprocess.Popen(
             [
                 *(*before, sys.executable, "-m", "gunicorn", *options.split()),
