@@ -97,7 +97,8 @@ def _names_a_server_and_a_database(url: str) -> bool:
 
 def _mail_url(value: Any) -> str:
     url = _text(value)
-    form = re.fullmatch(r"smtps?://(?:[^@/?#\s]*@)?[^@/?#:\s]+(?::([0-9]{1,5}))?/?(\?from=[^@&#\s]+@[^@&#\s]+)?", url)
+    server, sender = r"smtps?://(?:[^@/?#\s]*@)?[^@/?#:\s]+(?::([0-9]{1,5}))?/?", r"[^@&#\s,;<>]+@[^@&#\s,;<>]+"
+    form = re.fullmatch(rf"{server}(?:\?from={sender})?", url)
     if form is None or int(form[1] or 0) > 65535:
         raise ValueError("must be in the form smtp://user:password@host:port?from=address, or smtps://")
     return url

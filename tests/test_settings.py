@@ -155,7 +155,10 @@ VALUES: dict[str, tuple[Any, list[Any]]] = {
     "PASSWORD_MIN_LENGTH": (8, [7, -15, [15]]),
     "PASSWORD_HASH_COST": (Cost(19456, 2, 1), [4, (65536, 3, 4), Cost(19455, 3, 4)]),
     "PASSWORD_HASH_SLOTS": (2, [0, False]),
-    "MAIL_URL": ("smtp://127.0.0.1:25?from=site@example.com", [25, b"smtp://mail.example.com"]),
+    "MAIL_URL": (
+        "smtp://127.0.0.1:25?from=site@example.com",
+        [25, b"smtp://mail.example.com", "smtp://127.0.0.1?from=a@example.com,b@example.com"],
+    ),
     "ADDRESS_LIMIT": (0, [-1, False]),
     "EVENT_RETENTION_DAYS": (30, [29, False]),
     "TRUSTED_PROXIES": (1, [-1, True]),
