@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from authn.links import LinkPurpose
 from authn.refusals import LinkUsed
+from authn.security_keys import MOST_KEYS
 from blueprints import access
 from blueprints.forms import (
     MAX_ID,
@@ -45,6 +46,7 @@ def overview() -> ResponseReturnValue:
         authenticator=authenticator,
         codes_on=recovery_codes_are_on(),
         keys=security_keys.of(user) if user.key_count else [],
+        most_keys=MOST_KEYS,
         saved_code=RecoveryCode.saved(user).first(),
         sites=[host for host, group in current_app.config["APPS"].items() if user.is_in(group)],
         unsaved_code=RecoveryCode.shown_in(session, now()),

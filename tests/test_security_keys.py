@@ -155,7 +155,11 @@ def test_there_are_at_most_ten_keys(app: Flask, omar: Person, clock: Clock) -> N
     page = browser.submit(page, name="one more", answer=SecurityKey().create(options_of(page)))
     assert (page.status, page.errors) == (422, ["You have 10 security keys, and can't have more. Remove one first."])
     assert count(app, Row) == 10
-    browser.press(browser.get("/account"), "Remove key 0")
+    account = browser.get("/account")
+    assert "Remove one to add another." in account.text
+    assert "/account/keys/new" not in account.links
+    browser.press(account, "Remove key 0")
+    assert "/account/keys/new" in browser.get("/account").links
     add_key(browser, "one more")
 
 
