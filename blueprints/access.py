@@ -154,8 +154,7 @@ def _is_public() -> bool:
 def _closed_view() -> Callable[..., Any] | None:
     """Return the view of this request, unless anyone may open it or there is none."""
     view = _asked_for()
-    is_open = view is None or getattr(view, "is_public", False) or is_file(request.endpoint or "")
-    return None if is_open else view
+    return None if view is None or _is_public() or is_file(request.endpoint or "") else view
 
 
 def _open_at(view: Callable[..., Any]) -> tuple[Step, ...]:
