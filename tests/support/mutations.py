@@ -13,11 +13,12 @@ class Mutation:
     defence: str  # that is gone
     where: str  # "flows/sessions.py:move_on", "models.py:Invitation.find", or a module alone
     edit: Edit
-    tests: str  # the files of the quick suite whose affair it is, without "test_" and ".py"
+    tests: str  # files of the quick suite, without "test_" and ".py"; or the very test that notices, "file::test"
 
     @property
-    def files(self) -> list[str]:
-        return [f"tests/{name}.py" if "/" in name else f"tests/test_{name}.py" for name in self.tests.split()]
+    def paths(self) -> list[str]:
+        parts = [name.partition("::") for name in self.tests.split()]
+        return [f"tests/{'' if '/' in file else 'test_'}{file}.py{colons}{test}" for file, colons, test in parts]
 
 
 def mutate(mutation: Mutation, root: Path) -> None:
