@@ -70,8 +70,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if _is_of_the_sweep(item):
             return True
         is_left_out = item.get_closest_marker("sweep") is not None
+        if not config.getoption("sweep"):
+            return not is_left_out
         on_postgresql = hasattr(item, "callspec") and item.callspec.params.get("engine") == "postgresql"
-        return is_left_out or on_postgresql if config.getoption("sweep") else not is_left_out
+        is_race = "rounds" in getattr(item, "fixturenames", ())  # which is run more often there
+        return is_left_out or on_postgresql or is_race
 
     wanted = [item for item in items if is_wanted(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(wanted)])

@@ -175,6 +175,7 @@ def test_an_address_in_any_script_arrives_whole(gate: Gate) -> None:
     assert gate.front.wiki.told()["remote-email"] == [zoe.email]
 
 
+@pytest.mark.sweep
 def test_the_longest_path_lives_through_a_sign_in(gate: Gate) -> None:
     gate.inside(gate.person(), f"{WIKI}/" + "%D0%B2" * 249 + "/a")
     gate.inside(gate.person(), f"{WIKI}/?" + "x" * 1498)
@@ -189,6 +190,7 @@ def test_what_is_served_on_the_host_of_an_app_promises_nothing_for_it(gate: Gate
     assert "Strict-Transport-Security" in window.ask(f"{ACCOUNTS}/login").headers
 
 
+@pytest.mark.sweep
 def test_two_tabs_opened_at_once_both_arrive(gate: Gate) -> None:
     omar = gate.person()
     window = gate.front.window()
@@ -299,6 +301,7 @@ def test_a_real_browser_goes_from_the_app_through_the_sign_in_and_back(gate: Gat
         assert tab.get_by_role("heading").inner_text() == "Sign in"
 
 
+@pytest.mark.sweep
 @needs_chromium
 def test_a_real_browser_whose_pass_died_sends_a_form_and_comes_to_the_sign_in(gate: Gate, tab: Any) -> None:
     omar = gate.person()
