@@ -184,7 +184,7 @@ def make_app(database_url: Callable[..., str], migrated: Path, clock: Clock) -> 
 
     yield make
     for app in apps:
-        app.extensions["store"].database.close_all()
+        app.extensions["store"].database.close_idle()  # the thread of mails may still use one
 
 
 @pytest.fixture
