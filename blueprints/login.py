@@ -71,7 +71,8 @@ def verify() -> ResponseReturnValue:
             return go_on(session, to=url_for(to) if to else safe_next(request.args.get("next", "")))
         form.refuse(refusal)
     options = security_keys.options_to_ask(session, Purpose.STEP_UP, keys) if keys else None
-    return page("login/verify.html", form, password_alone=password_alone, options=options)
+    codes_on = recovery_codes_are_on()
+    return page("login/verify.html", form, password_alone=password_alone, options=options, codes_on=codes_on)
 
 
 @bp.post("/logout")

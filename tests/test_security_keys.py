@@ -467,6 +467,10 @@ def test_who_is_asked_only_for_the_key_steps_up_with_it_alone(app: Flask, omar: 
     clock.pass_by(app.config["STEP_UP_SECONDS"])
     page = browser.get("/account/password")
     assert page.by_id("code") is None
+    assert "Sign in again with your recovery code, and tick the key as lost." in page.text
+    app.config["RECOVERY_CODES_ENABLED"] = False
+    assert f"Lost your key? Ask {app.config['SUPPORT_CONTACT']}." in browser.get("/account/password").text
+    app.config["RECOVERY_CODES_ENABLED"] = True
     used = rows(app, TotpAuthenticator)
     page = browser.follow(post(browser, "/verify", csrf(page), password=PASSWORD, code=omar.code()))
     assert page.errors == ["Use your security key"]
