@@ -56,6 +56,20 @@ def test_nothing_is_compared_as_sql_compares_it(app: Flask, omar: Person, ines: 
         assert len(waiting_since(None)) == 2
 
 
+def test_shapes_are_told_apart(app: Flask, omar: Person, ines: Person) -> None:
+    """None, a value, and lists of none and of one: each is asked in a place where the others were asked before."""
+
+    @compiled
+    def at(email: Any) -> Any:
+        column = User.email
+        return User.select(User.email).where(column.in_(email) if isinstance(email, list) else column == email).tuples()
+
+    here = (omar.email,)
+    asked = [(None, []), ([omar.email], [here]), (omar.email, [here]), ([], []), (omar.email, [here]), (None, [])]
+    with app.app_context():
+        assert [(value, at(value)) for value, _ in asked] == asked
+
+
 def test_how_many_rows_were_changed_is_said_and_columns_may_differ(app: Flask, omar: Person) -> None:
     with app.app_context():
         assert change("nobody@example.com", groups="ops") == 0
