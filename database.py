@@ -1,6 +1,8 @@
 """The database, the keys and the limits that are in use. Knows no Flask."""
 
+import os
 import sqlite3
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
@@ -84,7 +86,15 @@ class OpenDatabase(peewee.DatabaseProxy):
 
 def connect_database(url: str) -> Database:
     """Return a pooled database; ValueError, TypeError or KeyError where the URL asks for what there isn't. SQLite takes
-    its write lock when a transaction begins, so that none fails half-way."""
+    its write lock when a transaction begins, so that none fails half-way. No connection that lies idle goes along into
+    a process that is forked: two would speak on it."""
+    database = _pooled(url)
+    there = weakref.ref(database)
+    os.register_at_fork(before=lambda: (found := there()) and found.close_idle())  # type: ignore[attr-defined]
+    return database
+
+
+def _pooled(url: str) -> Database:
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
         own: Database = connect(

@@ -1,6 +1,9 @@
 """The database: each app in its own, transactions, and what one that is not ready or fails does."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,17 +18,46 @@ from playhouse.migrations import Runner
 from blueprints import access
 from models import Event, Throttle, User
 from tests.support import acts
-from tests.support.apps import KEY, ROOT, on_sqlite
+from tests.support.apps import KEY, ROOT, on_postgresql, on_sqlite
 from tests.support.commands import refusal, run, said
 from tests.support.forms import Site, arrive
 from tests.support.pages import Browser
 from tests.support.people import PASSWORD, Clock, Person, enroll, is_signed_in, sign_in
 from tests.support.tables import kinds
 
-# Two apps in one process ----------------------------------------------------------------------------------------------
+# Two processes, two apps ----------------------------------------------------------------------------------------------
 
 
 Make = Callable[..., Flask]
+
+
+FORKED = """
+import os
+from app import create_app
+app = create_app()
+
+def backend():
+    with app.app_context():
+        return app.extensions["store"].database.execute_sql("SELECT pg_backend_pid()").fetchone()[0]
+
+backend()
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+print(backend(), flush=True)
+"""
+
+
+@on_postgresql  # whose connections are a socket that another process would hear on, too
+def test_what_was_asked_while_the_app_was_made_leaves_no_connection_to_two_workers(
+    database_url: Callable[..., str],
+) -> None:
+    environment = {**os.environ, "FLASK_DATABASE_URL": database_url("forked"), "FLASK_SECRET_KEY": KEY}
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    theirs, ours = done.stdout.split()
+    assert theirs != ours
 
 
 def emails(app: Flask) -> list[str]:
