@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from click import ClickException
 
@@ -95,11 +95,15 @@ def _names_a_server_and_a_database(url: str) -> bool:
     return url.startswith("postgresql://") and is_port and parts.path.strip("/") != "" and not parts.fragment
 
 
+_ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"  # of which an address is made that every mail server takes
+_SENDER = rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
+
+
 def _mail_url(value: Any) -> str:
     url = _text(value)
-    server, sender = r"smtps?://(?:[^@/?#\s]*@)?[^@/?#:\s]+(?::([0-9]{1,5}))?/?", r"[^@&#\s,;<>]+@[^@&#\s,;<>]+"
-    form = re.fullmatch(rf"{server}(?:\?from={sender})?", url)
-    if form is None or int(form[1] or 0) > 65535:
+    form = re.fullmatch(r"smtps?://(?:[^@/?#\s]*@)?[^@/?#:\s]+(?::([0-9]{1,5}))?/?(?:\?from=([^&#]+))?", url)
+    sender = unquote(form[2]) if form and form[2] else "no-reply@host"
+    if form is None or int(form[1] or 0) > 65535 or not re.fullmatch(_SENDER, sender):
         raise ValueError("must be in the form smtp://user:password@host:port?from=address, or smtps://")
     return url
 

@@ -24,6 +24,16 @@ from tests.support.apps import CHEAP, KEY, ROOT
 
 OTHER_KEY = KEY[::-1]
 DATABASE = "sqlite:////nowhere/test.db"
+BAD_SENDERS = [
+    "a@b.org,c@d.org",
+    "a%2Cb@x.org",
+    "a%3Bb@x.org",
+    "a:b@x.org",
+    "a%40b@x.org",
+    "a@x..org",
+    "a%0Ab@x.org",
+    "a@[x",
+]
 GIVEN = {"SECRET_KEY": KEY, "DATABASE_URL": DATABASE, "SITE_URL": "http://localhost:5000"}
 
 NEEDS = {"APPS": {"SITE_URL": "https://accounts.example.org", "TRUSTED_PROXIES": "1"}}  # what it is refused without
@@ -157,7 +167,7 @@ VALUES: dict[str, tuple[Any, list[Any]]] = {
     "PASSWORD_HASH_SLOTS": (2, [0, False]),
     "MAIL_URL": (
         "smtp://127.0.0.1:25?from=site@example.com",
-        [25, b"smtp://mail.example.com", "smtp://127.0.0.1?from=a@example.com,b@example.com"],
+        [25, b"smtp://mail.example.com", *(f"smtp://mail.example.com?from={sender}" for sender in BAD_SENDERS)],
     ),
     "ADDRESS_LIMIT": (0, [-1, False]),
     "EVENT_RETENTION_DAYS": (30, [29, False]),
