@@ -1,5 +1,6 @@
 """How gunicorn serves the app. Options on its command line win over these."""
 
+import os
 import sys
 
 from flask.cli import load_dotenv
@@ -9,7 +10,8 @@ if get_load_dotenv():
     load_dotenv()  # the settings in .env, as the flask commands read them
 
 wsgi_app = "app:create_app()"
-preload_app = "--reload" not in sys.argv  # what the workers have in common is held once
+# Loaded before the workers are forked, which then have it in common: a change takes a restart, a HUP is not enough.
+preload_app = "--reload" not in [*sys.argv, *os.environ.get("GUNICORN_CMD_ARGS", "").split()]
 workers = 2
 threads = 16  # more than the sign-ins that may wait for a password's hash: see authn/passwords.py
 limit_request_line = 8190  # the longest path of another site, on its way through the sign-in
