@@ -659,7 +659,7 @@ MUTATIONS = [
     Mutation("a pasted command is no key", "settings.py:_secret_key", never("search"), "settings"),
     Mutation(
         "a new database is its owner's",
-        "database.py:connect_database",
+        "database.py:_pooled",
         without("touch"),
         "settings::test_a_new_database_is_its_owners_alone_wherever_it_is",
     ),
@@ -730,9 +730,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(copy: Path, *tests: str) -> tuple[int, str]:
     """What pytest returns for these tests there, and its last line, which counts them."""
     environment = {name: at for name, at in os.environ.items() if not name.startswith(("PYTEST", "COV_", "FLASK_"))}
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--engine=sqlite"]
+    plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest"]  # the last takes long to load
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *tests],
+        [sys.executable, "-m", "pytest", "-x", "-q", "--engine=sqlite", *plugins, *tests],
         cwd=copy,
         env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
