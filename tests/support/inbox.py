@@ -41,8 +41,13 @@ def listening(inbox: Inbox, port: int, **options: Any) -> Iterator[Inbox]:
     try:
         yield inbox
     finally:
-        until(lambda: not asyncio.all_tasks(server.loop), 2)  # whoever has given a mail says goodbye first
+        until(lambda: _is_quiet(server), 2)  # whoever has given a mail says goodbye first, or brings the next one
         server.stop()
+
+
+def _is_quiet(server: Controller) -> bool:
+    tasks = [asyncio.all_tasks(server.loop), time.sleep(0.03), asyncio.all_tasks(server.loop)]
+    return not any(tasks)
 
 
 def text_of(mail: EmailMessage) -> str:
