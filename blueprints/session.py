@@ -58,10 +58,10 @@ class Cookies(SecureCookieSessionInterface):
             return self.session_class()
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Write what has changed. An answer that brings the cookie is nobody's to keep, whatever its view says: from a
-        cache others would get it too."""
+        """Write what has changed, and one that a page of one's own has made permanent every time. An answer that brings
+        the cookie is nobody's to keep, whatever its view says: from a cache others would get it too."""
         super().save_session(app, session, response)  # type: ignore[arg-type]
-        if session.modified:
+        if self.should_set_cookie(app, session):
             response.headers["Cache-Control"] = "no-store"
 
 

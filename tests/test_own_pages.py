@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from flask import Blueprint, Flask, Response, abort, flash, render_template_string, request
+from flask import Blueprint, Flask, Response, abort, flash, render_template_string, request, session
 
 from blueprints import access
 from blueprints.paths import home
@@ -348,14 +348,17 @@ def test_an_answer_that_brings_the_cookie_is_kept_by_nobody(app: Flask, browser:
     def greet(word: str) -> Response:
         if word == "new":
             flash("A notice, which goes into the cookie.")
+        if word == "for long":
+            session.permanent = True
         return Response(word, mimetype="text/plain", headers={"Cache-Control": "public, max-age=3600"})
 
     app.add_url_rule("/greet/<word>", "greet", greet)
     sign_in(browser, omar)
     assert bare(browser, "/greet/old", "GET").headers["Cache-Control"] == "public, max-age=3600"
-    answer = bare(browser, "/greet/new", "GET")
-    assert answer.headers["Set-Cookie"].startswith("session=")
-    assert answer.headers.getlist("Cache-Control") == ["no-store"]
+    for word in ("new", "for long", "old"):  # the last because Flask refreshes what is permanent
+        answer = bare(browser, f"/greet/{word}", "GET")
+        assert answer.headers["Set-Cookie"].startswith("session=")
+        assert answer.headers.getlist("Cache-Control") == ["no-store"]
 
 
 def test_more_may_be_sent_to_a_page_of_ones_own_and_no_more_to_ours(own_app: Any, make_person: Any) -> None:
