@@ -4,8 +4,10 @@ what waits first. Other receivers may connect to flows.audit.recorded as well.""
 
 import atexit
 import logging
+import os
 import ssl
 import textwrap
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -62,7 +64,14 @@ class Mailer:
         self._host = urlsplit(site_url).hostname or ""
         sender = self._server.query.removeprefix("from=")  # a plus in it is no space
         self._sender = unquote(sender) or f"no-reply@{self._host}"
+        self._begin()
+        there = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _begin_anew(there()))
+
+    def _begin(self) -> None:
+        """Begin with nothing waiting, and no thread."""
         self._queue: Queue[Job] = Queue(_LONGEST_QUEUE)
+        self.__dict__.pop("_thread", None)
 
     def __call__(self, _store: Any, event: Event) -> None:
         """Queue the mail about this event, if it is one to tell the person about."""
@@ -206,6 +215,12 @@ class Mailer:
                     raise SMTPException("the server offers no TLS, and the password must not travel in clear")
                 smtp.login(unquote(self._server.username), unquote(self._server.password or ""))
             smtp.send_message(message)
+
+
+def _begin_anew(mailer: Mailer | None) -> None:
+    """In a process just forked, as gunicorn's workers are, where no thread of the first one is."""
+    if mailer:
+        mailer._begin()
 
 
 def _wrapped(paragraph: str) -> str:

@@ -1,7 +1,10 @@
 """People are told by mail about changes to how they sign in, by a real mail server, and no mail holds up a sign-in."""
 
 import gc
+import os
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty
@@ -12,6 +15,7 @@ from flask import Flask
 
 from authn.events import EventKind
 from flows.audit import recorded
+from tests.support.apps import KEY, ROOT, on_sqlite
 from tests.support.inbox import Inbox, certificate, listening, text_of, until
 from tests.support.pages import Browser
 from tests.support.people import (
@@ -116,6 +120,34 @@ def test_a_mail_that_cannot_be_sent_does_not_stop_the_next(make_app, make_person
     app = make_app("misspelt", RECOVERY_CODES_ENABLED=True, MAIL_URL="smtp://mail..example.com")
     enroll(Browser(app), make_person("maya@example.com", enrolled=False, on=app))
     assert is_logged(caplog, "a mail could not be sent: Unicode", times=2)
+
+
+FORKED = """
+import os
+from app import create_app
+from flows.transactions import Context
+app = create_app()
+
+def send():
+    with app.app_context():
+        app.extensions["mailer"].mail_invitation(app.extensions["store"], "maya@example.com", "token", Context(0))
+
+send()
+child = os.fork()
+send()
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+@on_sqlite
+def test_a_process_that_is_forked_after_the_first_mail_sends_its_own(database_url, inbox: Inbox, port: int) -> None:
+    settings = {"DATABASE_URL": database_url("forked"), "SECRET_KEY": KEY, "MAIL_URL": f"smtp://127.0.0.1:{port}"}
+    environment = {**os.environ, **{f"FLASK_{name}": value for name, value in settings.items()}}
+    subprocess.run([sys.executable, "-c", FORKED], cwd=ROOT, env=environment, check=True)
+    assert [inbox.next()["To"] for _ in range(3)] == ["maya@example.com"] * 3
+    with pytest.raises(Empty):
+        inbox.mails.get(timeout=0.2)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # asyncio's, of a connection whose TLS was refused
