@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from click import ClickException
 
@@ -66,7 +66,7 @@ def _site_name(value: Any) -> str:
 
 def _site_url(value: Any) -> str:
     form = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", _text(value).lower())
-    if form is None:
+    if form is None or _parts(form[0]) is None:
         raise ValueError("must be an address in the form https://example.com")
     scheme, host, port = form.groups()
     if scheme == "http" and not is_loopback(host.strip("[]")):
@@ -87,12 +87,17 @@ def _database_url(value: Any) -> str:
 
 
 def _names_a_server_and_a_database(url: str) -> bool:
+    parts = _parts(url)
+    return parts is not None and parts.scheme == "postgresql" and parts.path.strip("/") != "" and not parts.fragment
+
+
+def _parts(url: str) -> SplitResult | None:
+    """Return the parts of an address; None where it has half a bracket, or a port that is none."""
     try:
         parts = urlsplit(url)
-        is_port = parts.port != 0
-    except ValueError:  # half a bracket, or a port that is none
-        return False
-    return url.startswith("postgresql://") and is_port and parts.path.strip("/") != "" and not parts.fragment
+        return None if parts.port == 0 else parts
+    except ValueError:
+        return None
 
 
 _ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"  # of which an address is made that every mail server takes
@@ -101,10 +106,13 @@ _SENDER = rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
 
 def _mail_url(value: Any) -> str:
     url = _text(value)
-    form = re.fullmatch(r"smtps?://(?:[^@/?#\s]*@)?[^@/?#:\s]+(?::([0-9]{1,5}))?/?(?:\?from=([^&#]+))?", url)
-    sender = unquote(form[2]) if form and form[2] else "no-reply@host"
-    if form is None or int(form[1] or 0) > 65535 or not re.fullmatch(_SENDER, sender):
-        raise ValueError("must be in the form smtp://user:password@host:port?from=address, or smtps://")
+    form = re.fullmatch(r"smtps?://(?:[^@/?#\s]*@)?[^@/?#:\s]+(?::[0-9]{1,5})?/?(?:\?from=([^&#]+))?", url)
+    sender = unquote(form[1]) if form and form[1] else "no-reply@host"
+    if form is None or _parts(url) is None or not re.fullmatch(_SENDER, sender):
+        raise ValueError(
+            "must be in the form smtp://user:password@host:port?from=address, or smtps://, with %5B %5D for [ ] in the "
+            "password"
+        )
     return url
 
 

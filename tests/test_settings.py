@@ -24,6 +24,13 @@ from tests.support.apps import CHEAP, KEY, ROOT
 
 OTHER_KEY = KEY[::-1]
 DATABASE = "sqlite:////nowhere/test.db"
+BAD_ADDRESSES = [
+    "smtp://u:pass\u2048@h.org",
+    "smtp://u:a[b@h.org",
+    "smtp://u:a]b@h.org",
+    "smtp://h[x",
+    "smtp://h.org:0",
+]
 BAD_SENDERS = [
     "a@b.org,c@d.org",
     "a%2Cb@x.org",
@@ -48,6 +55,7 @@ TEXTS: dict[str, tuple[str, list[str]]] = {
         "https://example.com",
         [
             *("example.com", "ftp://example.com", "javascript:1", "https://", "https:///login", "http://example.com"),
+            *("https://[1:2]", "https://example.com:0", "https://localhost:99999"),
             *("https://example.com/app", "https://example.com?a=b", "https://example.com#a", "https://[::1"),
             *("http://127.0.0.1@example.com", "http://localhost\\@example.com", "https://a\nb"),
         ],
@@ -167,7 +175,12 @@ VALUES: dict[str, tuple[Any, list[Any]]] = {
     "PASSWORD_HASH_SLOTS": (2, [0, False]),
     "MAIL_URL": (
         "smtp://127.0.0.1:25?from=site@example.com",
-        [25, b"smtp://mail.example.com", *(f"smtp://mail.example.com?from={sender}" for sender in BAD_SENDERS)],
+        [
+            25,
+            b"smtp://mail.example.com",
+            *BAD_ADDRESSES,
+            *(f"smtp://mail.example.com?from={sender}" for sender in BAD_SENDERS),
+        ],
     ),
     "ADDRESS_LIMIT": (0, [-1, False]),
     "EVENT_RETENTION_DAYS": (30, [29, False]),
