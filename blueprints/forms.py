@@ -97,7 +97,7 @@ class AddressForm(Form):
 
 class SignInForm(AddressForm):
     password = PasswordField("Password", [InputRequired("Enter your password")])
-    next = HiddenField()
+    next = HiddenField(filters=[one_line])
 
     def refuse(self, refusal: Refusal) -> None:
         reject(self.email, messages.explain(refusal))

@@ -93,6 +93,14 @@ def by_both(browser: Browser, person: Person, wanted: str) -> Page:
     return browser.follow(browser.open(login(wanted), method="POST", data={**data, "next": wanted}))
 
 
+def test_what_cannot_be_seen_is_not_shown_again(browser: Browser, omar: Person) -> None:
+    page = browser.submit("/login", email=omar.email, password="not it", next="/a\0b\x1b\x7f\x85\ufffec")
+    assert page.status == 422
+    assert all(character.isprintable() or character == "\n" for character in page.text)
+    assert page.form_with("password").fields["next"] == "/a b    c"
+    assert browser.submit(page, email=omar.email, password=PASSWORD).h1 == "Enter your code"
+
+
 def end_of_enrollment(browser: Browser, person: Person, start: Callable[..., Page], wanted: str) -> Page:
     page = start(browser, person, wanted)
     page = browser.submit(page, code=scan(page, person).code())
