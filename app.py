@@ -186,7 +186,7 @@ def _log_to_stderr() -> None:
 
 def _refuse_foreign_requests() -> None:
     """Before anything else: only this site's host names, and no form that another site has sent."""
-    if request.endpoint != "healthz" and not _is_ours(f"{request.scheme}://{request.host}"):
+    if request.endpoint != "healthz" and not _is_ours(f"{request.scheme}://{request.host}".lower()):
         raise BadRequest
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return
@@ -200,7 +200,7 @@ def _refuse_foreign_requests() -> None:
 def _is_own_origin(origin: str) -> bool:
     if origin == "null":  # as a browser says in the form of a page that is never a referrer
         return _is_link()
-    return _is_ours(origin) and urlsplit(origin).netloc == request.host and _is_safe(origin)
+    return _is_ours(origin) and urlsplit(origin).netloc == request.host.lower() and _is_safe(origin)
 
 
 def _is_ours(origin: str) -> bool:
@@ -222,7 +222,8 @@ def _is_of_site(origin: str, site_url: str, is_demo: bool) -> bool:
 
 def _is_safe(origin: str) -> bool:
     """Return whether the page was loaded as SITE_URL says: over https where that is."""
-    return origin.startswith("https:") or current_app.config["SITE_URL"].startswith("http:")
+    is_http = origin.startswith("http:") and current_app.config["SITE_URL"].startswith("http:")
+    return origin.startswith("https:") or is_http
 
 
 def _is_link() -> bool:
