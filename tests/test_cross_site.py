@@ -80,7 +80,13 @@ FORGERIES: dict[str, Callable[[Visit, dict[str, str]], Any]] = {
     **{
         f"Origin: {value}": _with_header("Origin", value)
         for value in (
-            *("null", "https://evil.test", "http://localhost.evil.test", "http://evil.test#localhost"),
+            *(
+                "null",
+                "https://evil.test",
+                "http://localhost.evil.test",
+                "http://evil.test#localhost",
+                "ftp://localhost",
+            ),
             *(
                 "http://localhost:81",
                 "http://localhost:99999",
