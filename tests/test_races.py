@@ -260,12 +260,12 @@ def test_two_admins_who_reset_each_other_at_once_both_do(app: Flask, make_person
         assert all(Browser(app).get(link).h1 == "Choose your password" for link in links)
 
 
-def test_whatever_ends_sessions_at_one_moment_every_request_is_answered(make_app, make_person) -> None:
-    """With room for all of them in the line for hashing. tests/sweep/test_endings.py goes on with it."""
+def test_whatever_ends_sessions_at_one_moment_every_request_is_answered(make_app, make_person, rounds: int) -> None:
+    """With room for all of them in the line for hashing."""
     app = make_app(RECOVERY_CODES_ENABLED=True, PASSWORD_HASH_SLOTS=50)
     others = [make_person(f"other{number}@example.com", on=app) for number in range(3)]
     ada = make_person("ada@example.com", admin=True, on=app)
-    for number in range(2):
+    for number in range(rounds):
         pages = end_all_at_once(app, [make_person(f"somebody{number}@example.com", on=app)], ada, others)
         assert {page.status for page in pages} <= {200, 303, 404, 422}
 

@@ -53,10 +53,10 @@ def may_fail(app: Flask, bucket: str, now: int) -> bool:
 @on_sqlite  # long, and about the pages
 @pytest.mark.parametrize(
     ("guesser", "hours_between"),
-    [("strangers", 24), ("strangers", 4), ("known browsers", 24), ("strangers and known browsers", 24)],
+    [("strangers", 24), ("strangers", 1), ("known browsers", 24), ("strangers and known browsers", 24)],
     ids=[
         "the owner signs in daily",
-        "the owner signs in six times a day",
+        "the owner signs in hourly",
         "in browsers that were made known for an hour",
         "in those and in others",
     ],
