@@ -685,8 +685,9 @@ print(held, "fido2" in sys.modules, taken() - before)
 """
 
 
-def test_the_library_is_held_from_the_first_answer_on_and_takes_at_most_5_mib() -> None:
+def test_the_library_is_held_from_the_first_answer_on_and_takes_at_most_3_mib() -> None:
     done = subprocess.run([sys.executable, "-c", ANSWERED], cwd=ROOT, capture_output=True, text=True, check=True)
     before, after, kib = done.stdout.split()
     assert (before, after) == ("False", "True")
-    assert 0 < int(kib) < 5 * 1024
+    most = 3 if sys.version_info < (3, 13) else 5  # the same code takes half as much again in Python 3.13
+    assert 0 < int(kib) < most * 1024
