@@ -167,6 +167,7 @@ def test_a_key_of_somebody_elses_is_told(at_challenge: AtChallenge) -> None:
     screen.page.evaluate(SHORT)
     screen.press(USE)
     says(screen, CANCELLED)
+    assert screen.page.url.endswith("/login/key")
 
 
 def test_the_same_key_twice_is_told_and_another_one_is_added(at_place: AtPlace) -> None:

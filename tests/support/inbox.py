@@ -46,8 +46,10 @@ def listening(inbox: Inbox, port: int, **options: Any) -> Iterator[Inbox]:
 
 
 def _is_quiet(server: Controller) -> bool:
-    tasks = [asyncio.all_tasks(server.loop), time.sleep(0.03), asyncio.all_tasks(server.loop)]
-    return not any(tasks)
+    if asyncio.all_tasks(server.loop):
+        return False
+    time.sleep(0.03)
+    return not asyncio.all_tasks(server.loop)
 
 
 def text_of(mail: EmailMessage) -> str:
