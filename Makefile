@@ -44,7 +44,7 @@ seed: install
 	@$(BIN)/flask recovery-codes enable
 	@$(BIN)/flask demo seed
 
-# Every behaviour once, in under three minutes.
+# Every behaviour once, in about three minutes.
 test: lint
 	@$(BIN)/pytest -q -n 3 --dist worksteal
 

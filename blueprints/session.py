@@ -45,6 +45,7 @@ class Cookies(SecureCookieSessionInterface):
     that are signed later than now, which after a correction of the clock are good ones."""
 
     def __init__(self) -> None:
+        # Made once: its keys are those that the app was made with.
         self.get_signing_serializer = cache(super().get_signing_serializer)  # type: ignore[method-assign]
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
